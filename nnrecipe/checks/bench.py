@@ -1,0 +1,95 @@
+"""The workbench: what a check needs in order to make the user's model, feed it and train it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from nnrecipe.core.device import Precision
+from nnrecipe.core.seeding import generator, isolated_rng
+from nnrecipe.data import DataBundle, Split
+from nnrecipe.data.batch import Batch
+from nnrecipe.losses import LossCallable
+from nnrecipe.regularization import Penalty, Regularization
+from nnrecipe.training.setup import Schedule, TrainSetup, constant
+
+MakeOptimizer = Callable[..., torch.optim.Optimizer]
+"""`(model, *, lr, decay)`: an optimizer over the trainable parameters; `decay=False` leaves weight
+decay out."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Data, a way to make the model afresh, and the rest of the recipe that training needs.
+
+    `make_model()` gives the same initial weights at every call, on `device`. `chance` is the loss
+    of a uniform guess, None where it is not known. `learning_rate` is None until the probe has
+    chosen it. `frozen` holds the parameter paths that the recipe declares frozen.
+    """
+
+    data: DataBundle
+    make_model: Callable[[], nn.Module]
+    make_optimizer: MakeOptimizer
+    loss: LossCallable
+    chance: float | None
+    penalty: Penalty
+    device: torch.device
+    seed: int
+    batch_size: int
+    learning_rate: float | None
+    precision: Precision = "fp32"
+    clip_norm: float | None = None
+    frozen: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the data has."""
+        return len(self.data.classes)
+
+    def sample(self, split: Split, size: int) -> Batch:
+        """Up to `size` examples of a split, drawn without replacement, always the same ones."""
+        order = torch.randperm(len(split), generator=generator(self.seed, "sample"))
+        return self.data.examples(split, order[:size])
+
+    def setup(
+        self,
+        model: nn.Module,
+        *,
+        lr: float,
+        regularized: bool = True,
+        schedule: Schedule = constant,
+        monitor_every: int | None = None,
+    ) -> TrainSetup:
+        """What it takes to train `model` at `lr`; without penalty and weight decay on request."""
+        return TrainSetup(
+            model=model,
+            loss=self.loss,
+            optimizer=self.make_optimizer(model, lr=lr, decay=regularized),
+            penalty=self.penalty if regularized else Regularization().penalty(),
+            device=self.device,
+            precision=self.precision,
+            schedule=schedule,
+            clip_norm=self.clip_norm,
+            monitor_every=monitor_every,
+        )
+
+    def loss_of(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The data loss of a model, scalar, with the randomness of dropout always the same."""
+        with isolated_rng(self.seed, "loss"):
+            return self.loss(model(batch.inputs), batch.targets)
+
+    @torch.no_grad()
+    def start_loss(self) -> float:
+        """The data loss of the initial model on a few hundred training examples, in train mode."""
+        return self.loss_of(self.make_model().train(), self.sample(self.data.train, 256)).item()
+
+
+def without_dropout(model: nn.Module) -> nn.Module:
+    """Set the drop probability of every dropout module to zero, in place; returns the model."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+    return model

@@ -1,0 +1,155 @@
+"""Verdicts on a training that has run: did it diverge, learn, overfit; how large were its steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from nnrecipe.core.causes import Cause
+from nnrecipe.core.findings import Finding, Verdict
+from nnrecipe.training.fit import EpochRecord
+
+SOURCE = "lecture: babysitting the learning process"
+
+
+def judge_history(
+    records: Sequence[EpochRecord], *, start_loss: float, learning_rate: float, classes: int
+) -> Iterator[Finding]:
+    """The findings on a whole training. `start_loss` is the loss before the first step."""
+    diverged = _divergence(records, start_loss=start_loss, learning_rate=learning_rate)
+    yield diverged
+    if diverged.verdict is Verdict.FAIL:
+        return
+    yield _progress(records, start_loss=start_loss, learning_rate=learning_rate)
+    yield from _update_ratio(records)
+    yield from _gap(records, classes=classes)
+
+
+def _divergence(
+    records: Sequence[EpochRecord], *, start_loss: float, learning_rate: float
+) -> Finding:
+    """Exploding: the loss left the finite numbers, or tripled, without having fallen before.
+
+    Unstable: it had fallen, and then did so.
+    """
+    losses = [record.train_loss for record in records]
+    last = records[-1]
+    broken = not math.isfinite(_end_loss(last))
+    high = broken or losses[-1] > 3 * abs(start_loss)
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    fell = bool(finite) and min(finite) < 0.97 * start_loss
+    word = "unstable" if fell else "exploding"
+    if not high:
+        return Finding(
+            check="divergence",
+            verdict=Verdict.PASS,
+            measured=f"loss {start_loss:.4g} -> {losses[-1]:.4g}",
+            expected="finite, and not above where it started",
+            source=SOURCE,
+        )
+    step = last.step if last.diverged_at is None else last.diverged_at
+    end = f"not finite from step {step}" if broken else f"{losses[-1]:.4g}"
+    course = f"fell to {min(finite):.4g}, then {end}" if fell else f"{start_loss:.4g}, then {end}"
+    return Finding(
+        check="divergence",
+        verdict=Verdict.FAIL,
+        measured=f"{word}: {course} (epoch {last.epoch})",
+        expected="a finite loss that falls",
+        cause=Cause.LR_TOO_HIGH,
+        confidence=0.8,
+        advice=f"Lower optimizer.lr (now {learning_rate:g}), or let the probe choose with "
+        "optimizer.lr: auto: each step overshoots, and the next one is larger.",
+        source=SOURCE,
+    )
+
+
+def _end_loss(record: EpochRecord) -> float:
+    """The latest loss of an epoch: the validation's, or the training's where there is none."""
+    if record.diverged_at is not None or record.validation is None:
+        return math.nan
+    return record.validation.loss
+
+
+def _progress(
+    records: Sequence[EpochRecord], *, start_loss: float, learning_rate: float
+) -> Finding:
+    """Whether the loss fell at all over the whole training."""
+    end = min(record.train_loss for record in records)
+    fall = (start_loss - end) / max(abs(start_loss), 1e-12)
+    stuck = fall < 0.02
+    ratio = _median_ratio(records)
+    slow = ratio is not None and ratio < 1e-4
+    cause = (Cause.LR_TOO_LOW if slow else Cause.UNDERFITTING) if stuck else None
+    word = "too low: " if stuck and slow else ""
+    return Finding(
+        check="learning",
+        verdict=Verdict.FAIL if stuck else Verdict.PASS,
+        measured=f"{word}loss {start_loss:.5g} -> {end:.5g} in {len(records)} epochs",
+        expected="a fall by more than 2 %",
+        cause=cause,
+        confidence=0.85 if slow and stuck else 0.3 if stuck else 0.0,
+        advice=""
+        if not stuck
+        else f"Raise optimizer.lr (now {learning_rate:g}): the weights change by {ratio:.1g} of "
+        "their size in a step, where about 1e-3 is usual."
+        if slow
+        else "The weights move, but the loss doesn't fall: see the overfit stage.",
+        source=SOURCE,
+    )
+
+
+def _median_ratio(records: Sequence[EpochRecord]) -> float | None:
+    """The median update/weight ratio over all layers and sampled steps of the training."""
+    found = [
+        ratio
+        for record in records
+        for figures in record.monitored.values()
+        for ratio in figures["update_ratio"].values()
+        if math.isfinite(ratio)
+    ]
+    return median(found) if found else None
+
+
+def _update_ratio(records: Sequence[EpochRecord]) -> Iterator[Finding]:
+    ratio = _median_ratio(records)
+    if ratio is None:
+        return
+    odd = not 1e-5 <= ratio <= 1e-1
+    yield Finding(
+        check="update_ratio",
+        verdict=Verdict.WARN if odd else Verdict.PASS,
+        measured=f"median {ratio:.2g}",
+        expected="about 1e-3 (1e-5 ... 1e-1)",
+        cause=(Cause.LR_TOO_LOW if ratio < 1e-3 else Cause.LR_TOO_HIGH) if odd else None,
+        confidence=0.4 if odd else 0.0,
+        advice="Change optimizer.lr by the factor that brings the ratio near 1e-3." if odd else "",
+        source="lecture: monitoring, ratio of update to weight",
+    )
+
+
+def _gap(records: Sequence[EpochRecord], *, classes: int) -> Iterator[Finding]:
+    """Overfitting: validation loss has risen well above its minimum while training fell on."""
+    validated = [(r, r.validation) for r in records if r.validation is not None]
+    if len(validated) < 3:
+        return
+    lowest = min(validation.loss for _, validation in validated)
+    record, last = validated[-1]
+    gap = record.train_accuracy - last.accuracy
+    rising = last.loss > 1.25 * lowest and last.loss > record.train_loss
+    apart = gap > 0.1 * (1 - 1 / classes)
+    over = rising and apart
+    yield Finding(
+        check="generalization",
+        verdict=Verdict.WARN if over else Verdict.PASS,
+        measured=f"accuracy {record.train_accuracy:.3f} in training, {last.accuracy:.3f} in "
+        f"validation; validation loss {last.loss:.4g}, at best {lowest:.4g}",
+        expected="a small gap, and no rise of the validation loss",
+        cause=Cause.OVERFITTING if over else None,
+        confidence=0.7 if over else 0.0,
+        advice="More data, data.augment, regularization.l2 or dropout, or early stopping: the "
+        "model learns the training examples by heart."
+        if over
+        else "",
+        source="lecture: monitoring, the gap between training and validation accuracy",
+    )

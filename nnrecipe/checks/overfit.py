@@ -1,0 +1,108 @@
+"""The verdict on an attempt to overfit a few examples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nnrecipe.checks.bench import Bench
+from nnrecipe.core.causes import Cause
+from nnrecipe.core.findings import Finding, Verdict
+from nnrecipe.data.batch import Batch
+
+SOURCE = "lecture: sanity check, overfit a tiny subset"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One training on the tiny subset. `accuracy` and `loss` are taken in eval mode on it."""
+
+    label: str
+    losses: list[float]
+    accuracy: float
+    loss: float
+    model: nn.Module
+
+    @property
+    def solved(self) -> bool:
+        """Whether every example is recognised."""
+        return self.accuracy == 1.0
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss ceased to be finite, or ended above where it started."""
+        return not math.isfinite(self.loss) or self.loss > 1.2 * abs(self.losses[0])
+
+
+def judge_overfit(bench: Bench, batch: Batch, attempts: list[Attempt]) -> Finding:
+    """The first attempt is the recipe's own; the others are counterfactuals at known-good rates."""
+    own = attempts[0]
+    solver = next((attempt for attempt in attempts if attempt.solved), None)
+    measured = f"accuracy {own.accuracy:.2f}, loss {own.loss:.4g} after {len(own.losses)} steps"
+    expected = f"accuracy 1.00 on {len(batch.targets)} examples, loss near 0"
+    if solver is own:
+        return Finding(
+            check="overfit",
+            verdict=Verdict.PASS,
+            measured=measured,
+            expected=expected,
+            source=SOURCE,
+        )
+    if solver is not None:
+        return Finding(
+            check="overfit",
+            verdict=Verdict.WARN,
+            measured=f"{measured}; with {solver.label}: accuracy 1.00",
+            expected=expected,
+            cause=Cause.LR_TOO_HIGH if own.diverged else Cause.LR_TOO_LOW,
+            confidence=0.6,
+            advice=f"The model can learn these examples with {solver.label}, so the learning rate "
+            "or the optimizer is at fault; the lr_probe stage says which rates are good.",
+            source=SOURCE,
+        )
+    cause, advice = _why_not(bench, batch, attempts)
+    return Finding(
+        check="overfit",
+        verdict=Verdict.FAIL,
+        measured=measured
+        + "".join(f"; with {a.label}: accuracy {a.accuracy:.2f}" for a in attempts[1:]),
+        expected=expected,
+        cause=cause,
+        confidence=0.8 if cause is not Cause.UNDERFITTING else 0.3,
+        advice=advice,
+        source=SOURCE,
+    )
+
+
+@torch.no_grad()
+def _why_not(bench: Bench, batch: Batch, attempts: list[Attempt]) -> tuple[Cause, str]:
+    """What the models that failed have in common, each by an identity or a counterfactual."""
+    initial = bench.make_model().eval()
+    outputs = initial(batch.inputs)
+    if float((initial(torch.zeros_like(batch.inputs)) - outputs).abs().max()) == 0:
+        return Cause.INPUT_IGNORED, (
+            "Zeroed inputs give the very same outputs: look where forward uses its argument."
+        )
+    trained = min(attempts, key=lambda attempt: attempt.loss).model.eval()
+    form = _form(trained(batch.inputs))
+    if form is not None:
+        return form, (
+            "The model's outputs are squashed before the loss, which expects logits: drop the last "
+            "activation."
+        )
+    return Cause.UNDERFITTING, (
+        "The model can't learn even these examples: look at its capacity, its initial weights and "
+        "whether labels and inputs belong together."
+    )
+
+
+def _form(outputs: Tensor) -> Cause | None:
+    """The fault that the range of the outputs `[N, C]` gives away."""
+    if float(outputs.min()) < 0:
+        return None
+    if torch.allclose(outputs.sum(1), torch.ones_like(outputs[:, 0]), atol=1e-3):
+        return Cause.DOUBLE_SOFTMAX
+    return Cause.SIGMOID_LOGITS if float(outputs.max()) <= 1 else Cause.RELU_LOGITS

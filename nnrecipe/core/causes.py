@@ -1,0 +1,81 @@
+"""The cause codes: the stable vocabulary in which a report says what is wrong.
+
+A new code comes with a fault that shows it and a healthy twin that does not.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """Why a network does not train as it should. Users and tools rely on these words."""
+
+    # data
+    INPUT_UNSCALED = "input_unscaled"
+    DOUBLE_SCALING = "double_scaling"
+    PREPROCESSING_MISMATCH = "preprocessing_mismatch"
+    CONSTANT_INPUT = "constant_input"
+    NAN_INPUT = "nan_input"
+    LABEL_NOISE = "label_noise"
+    MISALIGNED_LABELS = "misaligned_labels"
+    LABEL_MAP_MISMATCH = "label_map_mismatch"
+    TOO_LITTLE_DATA = "too_little_data"
+    CLASS_IMBALANCE = "class_imbalance"
+    CLASS_OVERLAP = "class_overlap"
+    DISTRIBUTION_SHIFT = "distribution_shift"
+    LEAKAGE = "leakage"
+    AUGMENTATION_TOO_STRONG = "augmentation_too_strong"
+    VAL_AUGMENTED = "val_augmented"
+    UNSHUFFLED = "unshuffled"
+    MISSING_CLASS = "missing_class"
+    INPUT_DESTROYED = "input_destroyed"
+    # model
+    ZERO_INIT = "zero_init"
+    CONSTANT_INIT = "constant_init"
+    INIT_TOO_LARGE = "init_too_large"
+    INIT_TOO_SMALL = "init_too_small"
+    VANISHING_GRADIENT = "vanishing_gradient"
+    EXPLODING_GRADIENT = "exploding_gradient"
+    SATURATING_DEPTH = "saturating_depth"
+    TOO_DEEP = "too_deep"
+    RELU_LOGITS = "relu_logits"
+    DOUBLE_SOFTMAX = "double_softmax"
+    SIGMOID_LOGITS = "sigmoid_logits"
+    NO_NONLINEARITY = "no_nonlinearity"
+    DEAD_RELU = "dead_relu"
+    SATURATED_UNITS = "saturated_units"
+    DETACHED_GRAPH = "detached_graph"
+    ACCIDENTAL_FREEZE = "accidental_freeze"
+    UNREGISTERED_MODULES = "unregistered_modules"
+    DROPOUT_TOO_HIGH = "dropout_too_high"
+    BN_STATS = "bn_stats"
+    EVAL_INACTIVE = "eval_inactive"
+    WRONG_OUTPUT_SIZE = "wrong_output_size"
+    BOTTLENECK = "bottleneck"
+    EXPLODING_ACTIVATIONS = "exploding_activations"
+    WRONG_GRADIENT = "wrong_gradient"
+    NAN_GRADIENT_OP = "nan_gradient_op"
+    BATCH_MIXING = "batch_mixing"
+    INPUT_IGNORED = "input_ignored"
+    # loss and regularization
+    LOSS_MISMATCH = "loss_mismatch"
+    MISSING_LOG_SOFTMAX = "missing_log_softmax"
+    SIGN_FLIPPED = "sign_flipped"
+    SUM_REDUCTION = "sum_reduction"
+    BAD_CLASS_WEIGHTS = "bad_class_weights"
+    REG_SIGN = "reg_sign"
+    REG_INACTIVE = "reg_inactive"
+    OVER_REGULARIZED = "over_regularized"
+    # optimization
+    LR_TOO_HIGH = "lr_too_high"
+    LR_TOO_LOW = "lr_too_low"
+    MOMENTUM_TOO_HIGH = "momentum_too_high"
+    BN_SMALL_BATCH = "bn_small_batch"
+    UNDERTRAINED = "undertrained"
+    OVERFITTING = "overfitting"
+    UNDERFITTING = "underfitting"
+    SCHEDULE_TOO_FAST = "schedule_too_fast"
+    CLIP_TOO_SMALL = "clip_too_small"
+    ADAM_EPS = "adam_eps"
+    NON_FINITE = "non_finite"

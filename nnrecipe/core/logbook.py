@@ -1,0 +1,154 @@
+"""A run's diary: `metrics.jsonl` for reports and programs, TensorBoard for eyes."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from nnrecipe.core.findings import plain
+from nnrecipe.core.spec import ByKind, Spec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+    from torch.utils.tensorboard import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+BOARD_FOLDER = "tensorboard"
+SPLITS = ("train", "val")
+
+
+class TensorBoardTracking(Spec):
+    """Event files under `tensorboard/` in the run folder, for `nnrecipe dashboard`."""
+
+    kind: Literal["tensorboard"] = "tensorboard"
+
+    def writer(self, folder: Path) -> SummaryWriter | None:
+        """A writer of event files into `folder`, which becomes one run of TensorBoard."""
+        with warnings.catch_warnings():  # tensorboard's own imports warn of each other's age
+            warnings.simplefilter("ignore")
+            from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(folder), flush_secs=5)
+
+
+class NoTracking(Spec):
+    """`metrics.jsonl` alone."""
+
+    kind: Literal["none"] = "none"
+
+    def writer(self, folder: Path) -> SummaryWriter | None:  # noqa: ARG002
+        """Nothing."""
+        return None
+
+
+Tracking = Annotated[TensorBoardTracking | NoTracking, ByKind(default="tensorboard")]
+
+
+class Logbook:
+    """Writes what happens during a run into its folder, as it happens.
+
+    Use it as a context manager. Every line of `metrics.jsonl` reaches the disk at once, so a run
+    that is killed keeps them all; a resumed run appends.
+    """
+
+    def __init__(self, folder: Path, tracking: TensorBoardTracking | NoTracking) -> None:
+        self._boards = folder / BOARD_FOLDER
+        self._tracking = tracking
+        self._writers: dict[str, SummaryWriter | None] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        drop_torn_line(folder / METRICS_FILE)
+        self._lines = (folder / METRICS_FILE).open("a", buffering=1, encoding="utf-8")
+
+    def __enter__(self) -> Logbook:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all files; the logbook can't be used afterwards."""
+        self._lines.close()
+        for writer in self._writers.values():
+            if writer is not None:
+                writer.close()
+
+    def scalars(self, step: int, values: Mapping[str, float | Mapping[str, float]]) -> None:
+        """One line of `metrics.jsonl`, and a point in each value's chart.
+
+        `train_loss` and `val_loss` share the chart `loss`; a mapping, `update_ratio` of each layer
+        say, gets a chart for each of its items. `epoch` is written, but isn't worth a chart.
+        """
+        self._lines.write(json.dumps(plain({"step": step, **values}), allow_nan=False) + "\n")
+        for name, value in values.items():
+            split, _, tag = name.partition("_")
+            if isinstance(value, Mapping):
+                for item, part in value.items():
+                    self._point(f"{name}/{item}", part, step)
+            elif split in SPLITS and tag:
+                self.together(tag, step, {split: value})
+            elif name != "epoch":
+                self._point(name, value, step)
+
+    def together(self, tag: str, step: int, series: Mapping[str, float]) -> None:
+        """A point for each of several series on one chart of TensorBoard.
+
+        TensorBoard draws the same tag of several runs on one axis, so each series is a run in a
+        subfolder of its own.
+        """
+        for name, value in series.items():
+            self._point(tag, value, step, run=name)
+
+    def text(self, tag: str, markdown: str, *, step: int = 0) -> None:
+        """A page of Markdown."""
+        if board := self._board():
+            board.add_text(tag, markdown, step)
+
+    def histogram(self, tag: str, values: Tensor, *, step: int) -> None:
+        """The distribution of `values` of any shape, without NaN and infinity."""
+        board = self._board()
+        if board is None:
+            return
+        finite = values.detach().float().flatten()
+        finite = finite[finite.isfinite()]
+        if finite.numel():
+            board.add_histogram(tag, finite, step)
+
+    def figure(self, tag: str, figure: Figure, *, step: int = 0) -> None:
+        """A matplotlib figure, as a picture."""
+        if board := self._board():
+            board.add_figure(tag, figure, step)
+
+    def image(self, tag: str, image: Tensor, *, step: int = 0) -> None:
+        """A picture, `image: [C, H, W]`, float in 0 ... 1 or uint8."""
+        if board := self._board():
+            board.add_image(tag, image, step)
+
+    def _point(self, tag: str, value: float, step: int, *, run: str = "") -> None:
+        if board := self._board(run):
+            board.add_scalar(tag, value, step)
+
+    def _board(self, run: str = "") -> SummaryWriter | None:
+        if run not in self._writers:
+            self._writers[run] = self._tracking.writer(self._boards / run)
+        return self._writers[run]
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off a last line without its end, which a killed run leaves behind."""
+    if not path.is_file():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("r+b") as file:
+            file.truncate(whole)

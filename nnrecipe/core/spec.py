@@ -1,0 +1,75 @@
+"""The base of everything that a YAML file can name, and the types its fields are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+# Numbers are strict: `epochs: true` and `epochs: "3"` are mistakes, not 1 and 3.
+Count = Annotated[int, Field(strict=True, ge=1)]
+NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
+PositiveFloat = Annotated[float, Field(strict=True, gt=0)]
+NonNegativeFloat = Annotated[float, Field(strict=True, ge=0)]
+Number = Annotated[float, Field(strict=True)]
+Probability = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Fraction = Annotated[float, Field(strict=True, gt=0, lt=1)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class Spec(BaseModel):
+    """A frozen description of one part of a recipe.
+
+    A member of a family has a `kind: Literal[...]` and one verb: parts `build`, checks `check`,
+    stages `run`. Unknown keys are refused, and so are NaN and infinity.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class ByKind:
+    """Makes a union of specs a family told apart by `kind`.
+
+    `Norm = Annotated[NoNorm | BatchNorm, ByKind()]` accepts `{kind: batch, momentum: 0.2}` and, for
+    short, `batch`. With a `default`, a mapping without `kind` is of that kind.
+    """
+
+    default: str | None = None
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        # A family of one has nothing to tell apart, and pydantic refuses to.
+        alone = isinstance(source, type)
+        family = source if alone else Annotated[source, Field(discriminator="kind")]
+        schema = handler.generate_schema(family)
+        return core_schema.no_info_before_validator_function(self._spell_out, schema)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        family = handler(schema)
+        mapping = family.get("discriminator", {}).get("mapping", {})
+        return {"anyOf": [{"enum": sorted(mapping)}, family]} if mapping else family
+
+    def _spell_out(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"kind": value}
+        if isinstance(value, dict) and "kind" not in value and self.default is not None:
+            return {"kind": self.default, **value}
+        return value
+
+
+def members(family: Any) -> tuple[type[Spec], ...]:
+    """The spec classes of a family declared as `Annotated[A | B, ByKind()]`, in its order."""
+    union = get_args(family)[0]
+    return get_args(union) or (union,)
+
+
+def kind_of(member: type[Spec]) -> str:
+    """The word that YAML uses for this member of a family."""
+    return str(member.model_fields["kind"].default)

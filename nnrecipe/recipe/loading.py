@@ -1,0 +1,146 @@
+"""From files and overrides to a recipe, or to everything that is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from nnrecipe.core.errors import Problem, RecipeError, UserError
+from nnrecipe.core.targets import search_also
+from nnrecipe.recipe.merging import merge, spell_out
+from nnrecipe.recipe.model import Recipe
+from nnrecipe.recipe.nodes import Node, Origin, shown, to_plain
+from nnrecipe.recipe.overrides import apply_override
+from nnrecipe.recipe.presets import find_config
+from nnrecipe.recipe.problems import problems_of
+from nnrecipe.recipe.resolved import render
+from nnrecipe.recipe.slots import Slot
+from nnrecipe.recipe.yaml_source import parse_yaml
+
+_LARGEST_FILE = 1_000_000  # bytes; what is larger is no config but a checkpoint, say
+_ROOT = Slot(spec=Recipe)
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe, and what it was made from.
+
+    `given` is the text of the files and the overrides; `resolved` is the recipe with every default
+    filled in and a remark on each value's origin. Both are YAML.
+    """
+
+    recipe: Recipe
+    given: str
+    resolved: str
+
+
+def load_recipe(*paths: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file, or in several of which later ones win.
+
+    A path may be a preset's name. `overrides` are `key.path=value` and `~key.path`. Raises
+    `RecipeError` with everything that is wrong, or `UserError` if there is no such file.
+    """
+    return load(*paths, overrides=overrides).recipe
+
+
+def load(*paths: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """`load_recipe`, with what the recipe was made from."""
+    if not paths:
+        raise UserError("no config: name a file or a preset (`nnrecipe ls` lists them)")
+    files = [find_config(str(path)) for path in paths]
+    texts = {_shown_path(file): _text(file) for file in files}
+    problems: list[Problem] = []
+    trees = [_tree(name, text, problems) for name, text in texts.items()]
+    if None in trees:
+        raise RecipeError(problems)
+    root, *above = [tree for tree in trees if tree is not None]
+    for tree in above:
+        root = merge(root, tree, _ROOT)
+    for override in overrides:
+        try:
+            root = apply_override(root, override, _ROOT)
+        except RecipeError as error:
+            problems += error.problems
+    root = _completed(root, files[0])
+    for file in files:
+        search_also(file.parent)
+    recipe = _validated(root, problems)
+    given = [f"# {name}\n{text.rstrip()}" for name, text in texts.items()]
+    given += [f"# {' '.join(override.split())}" for override in overrides]
+    return LoadedRecipe(recipe, given="\n".join(given) + "\n", resolved=render(recipe, root))
+
+
+def _validated(root: Node, problems: list[Problem]) -> Recipe:
+    """The recipe, unless there are problems already or validation finds some."""
+    try:
+        recipe = Recipe.model_validate(to_plain(root))
+    except ValidationError as error:
+        known = {problem.where for problem in problems}
+        found = problems_of(error, root, _ROOT)
+        problems = problems + [problem for problem in found if problem.where not in known]
+    if problems:
+        raise RecipeError(problems)
+    return recipe
+
+
+def _text(file: Path) -> str:
+    name = _shown_path(file)
+    try:
+        if file.stat().st_size > _LARGEST_FILE:
+            raise UserError(f"{name}: is too large for a config: name a YAML file")
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{name}: can't be read: {error.strerror}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
+        message = f"byte 0x{content[error.start]:02x} is not UTF-8"
+        where = f"{name}:{line}:{column}"
+        raise RecipeError([Problem(where, "YAML", message, "save the file as UTF-8")]) from error
+
+
+def _tree(name: str, text: str, problems: list[Problem]) -> Node | None:
+    """The file's tree, spelled out; None if it can't be used. Problems are added to the list."""
+    try:
+        root, found = parse_yaml(text, lambda line, column: Origin(name, line, column))
+    except RecipeError as error:
+        problems += error.problems
+        return None
+    problems += found
+    if root is None:
+        problems.append(Problem(f"{name}:1:1", "YAML", "the file is empty", _START))
+        return None
+    if not isinstance(root.value, dict):
+        message = f"a config is a mapping of keys, got {shown(to_plain(root))}"
+        problems.append(Problem(str(root.origin), "YAML", message, _START))
+        return None
+    return spell_out(root, _ROOT)
+
+
+_START = "`nnrecipe cp quickstart my.yaml` gives one to start from"
+
+
+def _completed(root: Node, first: Path) -> Node:
+    """Sections that are there but empty count as absent; a recipe without a name has its file's."""
+    entries = {
+        key: node
+        for key, node in root.entries.items()
+        if node.value is not None or key not in Recipe.model_fields
+    }
+    if "name" not in entries:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", first.stem).strip("-.")[:80] or "recipe"
+        entries["name"] = Node(name, Origin("the file's name"))
+    return replace(root, value=entries)
+
+
+def _shown_path(file: Path) -> str:
+    """Relative to the current folder where the file lies under it."""
+    if file.is_absolute() and file.is_relative_to(Path.cwd()):
+        return str(file.relative_to(Path.cwd()))
+    return str(file)

@@ -1,0 +1,84 @@
+"""What has to hold between the parts of a recipe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic_core import PydanticCustomError
+
+from nnrecipe.architectures.summary import blueprint
+from nnrecipe.core.errors import UserError, conflict
+from nnrecipe.core.shapes import OutputSpec
+from nnrecipe.core.spec import kind_of, members
+from nnrecipe.stages import Stage
+
+if TYPE_CHECKING:
+    from nnrecipe.recipe.model import Recipe
+
+ORDER = tuple(kind_of(stage) for stage in members(Stage))
+"""The kinds of stages, in the order in which a recipe walks them."""
+
+
+def conflicts(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Everything in which the parts don't fit each other."""
+    yield from _network(recipe)
+    yield from _stages(recipe)
+
+
+def _network(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether the architecture can be built as it is asked for."""
+    architecture, dropout = recipe.architecture, recipe.regularization.dropout
+    refused = False
+    if dropout and not architecture.takes_dropout:
+        message = f"{architecture.kind} takes no dropout, got {dropout:g}"
+        yield conflict("regularization.dropout", message, "leave it out, or use regularization.l2")
+        refused = True
+    if recipe.norm.normalizes and not architecture.takes_norm:
+        message = f"{architecture.kind} takes no norm, got {recipe.norm.kind}"
+        yield conflict("norm", message, "leave it out: the network's own code has its norms")
+        refused = True
+    if refused or architecture.kind == "custom":
+        return
+    try:
+        _try_to_build(recipe)
+    except UserError as error:
+        yield _as_conflict(error, "architecture")
+    except (RuntimeError, OverflowError) as error:  # torch, on sizes beyond 2**63
+        message = f"is too large: {str(error).splitlines()[0]}"
+        yield conflict("architecture", message, "make the layers smaller")
+
+
+def _try_to_build(recipe: Recipe) -> None:
+    """Build the network without memory for its weights, as far as the data's shape is known."""
+    inputs, classes = recipe.data.input_shape(), recipe.data.num_classes()
+    if inputs is None:
+        return
+    recipe.architecture.check_inputs(inputs)
+    if classes is not None:
+        blueprint(
+            recipe.architecture,
+            inputs,
+            OutputSpec(classes),
+            norm=recipe.norm,
+            dropout=recipe.regularization.dropout,
+        )
+
+
+def _as_conflict(error: UserError, path: str) -> PydanticCustomError:
+    """A part's own complaint, `architecture.kind: message`, as a rule's; `path` if it names none."""
+    named = re.match(r"([a-z_]+(?:\.\w+)*): (.*)", str(error), re.DOTALL)
+    return conflict(named[1], named[2]) if named else conflict(path, str(error))
+
+
+def _stages(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    kinds = [stage.kind for stage in recipe.stages]
+    in_order = [kind for kind in ORDER if kind in kinds]
+    if kinds != in_order:
+        twice = sorted({kind for kind in kinds if kinds.count(kind) > 1})
+        message = f"{', '.join(twice)} is there twice" if twice else "out of the recipe's order"
+        yield conflict("stages", message, f"write [{', '.join(in_order)}]")
+    elif recipe.optimizer.lr == "auto" and "train" in kinds and "lr_probe" not in kinds:
+        remedy = "add lr_probe to stages, before train, or give a number"
+        yield conflict("optimizer.lr", "auto takes what the lr_probe stage suggests", remedy)

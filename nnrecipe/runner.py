@@ -1,0 +1,183 @@
+"""Walks the recipe: makes the run folder, runs the stages in order, stops at a failed gate."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from nnrecipe.core.device import pick_device
+from nnrecipe.core.errors import UserError
+from nnrecipe.core.findings import Report, StageResult, Verdict
+from nnrecipe.core.logbook import Logbook
+from nnrecipe.core.progress import Progress, Silence
+from nnrecipe.core.seeding import isolated_rng
+from nnrecipe.core.targets import describe, is_users_fault
+from nnrecipe.recipe import Recipe, load_recipe
+from nnrecipe.recipe.bench import make_bench
+from nnrecipe.report import markdown, write_html, write_report
+from nnrecipe.stages import Run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: its report, and the folder that holds everything it made."""
+
+    report: Report
+    folder: Path
+
+
+def run(
+    *configs: str | Path,
+    overrides: Sequence[str] = (),
+    output: str | Path | None = None,
+    stages: Sequence[str] | None = None,
+    keep_going: bool = False,
+) -> Report:
+    """Run a recipe and return its report; the global random generators are left as they were.
+
+    `configs` are files or names of presets, merged from left to right, and `overrides` are
+    `key.path=value`, as on the command line. Raises `UserError` for what is the caller's to mend.
+    """
+    recipe = load_recipe(*configs, overrides=overrides)
+    folder = None if output is None else Path(output)
+    return run_recipe(recipe, output=folder, stages=stages, keep_going=keep_going).report
+
+
+def run_recipe(
+    recipe: Recipe,
+    *,
+    output: Path | None = None,
+    stages: Sequence[str] | None = None,
+    keep_going: bool = False,
+    progress: Progress | None = None,
+    source: str = "",
+) -> Outcome:
+    """Walk the stages of a recipe: those named in `stages`, or all that it lists.
+
+    Writes to `output`, or to `runs/<name>/<time>`. A failed stage up to `train` ends the walk
+    unless `keep_going`. `source` is the config's text as the user wrote it.
+
+    `report.json` is brought up to date after every stage, so an interrupted run keeps what it has.
+    Raises `UserError`, also for mistakes in the user's own modules, with their file and line.
+    """
+    progress = progress or Silence()
+    chosen = _chosen(recipe, stages)
+    device = pick_device(recipe.device)
+    folder = _new_folder(recipe, output)
+    resolved = recipe.model_dump(mode="json")
+    _write(folder / "config.yaml", source or yaml.safe_dump(resolved, sort_keys=False))
+    _write(folder / "config.resolved.yaml", yaml.safe_dump(resolved, sort_keys=False))
+    _write(folder / "environment.json", json.dumps(_environment(device), indent=1))
+    with (
+        isolated_rng(recipe.seed, "run"),
+        _users_mistakes(),
+        Logbook(folder, recipe.tracking) as logbook,
+    ):
+        progress.say(f"{recipe.name}: {folder}")
+        data = recipe.data.build(device=device, seed=recipe.seed, workers=recipe.training.workers)
+        _write(folder / "splits.json", json.dumps(data.indices))
+        run = Run(
+            bench=make_bench(recipe, data, device=device),
+            training=recipe.training,
+            scheduler=recipe.scheduler,
+            early_stopping=recipe.regularization.early_stopping,
+            folder=folder,
+            logbook=logbook,
+            progress=progress,
+            recipe=resolved,
+        )
+        report = Report.of(recipe.name, (), {})
+        for stage in chosen:
+            run.results.append(_timed(stage, run))
+            report = Report.of(recipe.name, run.results, run.metrics)
+            write_report(report, folder)
+            failed = run.results[-1].verdict is Verdict.FAIL
+            if failed and not keep_going and _is_gate(stage.kind, recipe):
+                break
+        logbook.text("report", markdown(report))
+    write_html(folder)
+    return Outcome(report=report, folder=folder)
+
+
+def _chosen(recipe: Recipe, names: Sequence[str] | None) -> list[Any]:
+    kinds = [stage.kind for stage in recipe.stages]
+    unknown = [name for name in names or () if name not in kinds]
+    if unknown:
+        raise UserError(
+            f"--stages: {', '.join(unknown)}: not among the recipe's stages: {', '.join(kinds)}"
+        )
+    chosen = [stage for stage in recipe.stages if names is None or stage.kind in names]
+    wanted = [stage.kind for stage in chosen]
+    if recipe.optimizer.lr == "auto" and "train" in wanted and "lr_probe" not in wanted:
+        raise UserError("--stages: optimizer.lr: auto needs lr_probe before train")
+    return chosen
+
+
+def _is_gate(kind: str, recipe: Recipe) -> bool:
+    """Whether a failure in this stage keeps the later ones from running: those before train do."""
+    kinds = [stage.kind for stage in recipe.stages]
+    return "train" not in kinds or kinds.index(kind) <= kinds.index("train")
+
+
+def _timed(stage: Any, run: Run) -> StageResult:
+    started = time.perf_counter()
+    run.progress.begin(stage.kind)
+    result: StageResult = stage.run(run)
+    result = result.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
+    run.progress.end(result)
+    return result
+
+
+def _new_folder(recipe: Recipe, output: Path | None) -> Path:
+    """Make the run folder. Raises `UserError` if it already holds a run or can't be made."""
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    folder = output or Path("runs") / recipe.name / f"{stamp}-{os.getpid()}"
+    if (folder / "report.json").exists() or (folder / "config.yaml").exists():
+        raise UserError(f"--output {folder}: holds a run already: choose another folder")
+    try:
+        for name in ("", "plots", "checkpoints"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output {folder}: can't make the folder: {error.strerror}") from error
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text + ("" if text.endswith("\n") else "\n"), encoding="utf-8")
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    """What may make the same recipe come out differently elsewhere."""
+    packages = ("nnrecipe", "torch", "torchvision", "numpy", "pydantic", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in packages},
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+@contextlib.contextmanager
+def _users_mistakes() -> Iterator[None]:
+    """Tell an error that came out of the user's own code as theirs, with its file and line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if is_users_fault(error):
+            raise UserError(f"your own code failed: {describe(error)}") from error
+        raise

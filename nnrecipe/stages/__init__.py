@@ -1,0 +1,27 @@
+"""The stages of the recipe, in the order in which it walks them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from nnrecipe.core.spec import ByKind
+from nnrecipe.stages.data import DataStage
+from nnrecipe.stages.ensemble import NoEnsemble
+from nnrecipe.stages.evaluate import EvaluateStage
+from nnrecipe.stages.lr_probe import LrProbeStage
+from nnrecipe.stages.overfit import OverfitStage
+from nnrecipe.stages.run import Run
+from nnrecipe.stages.sanity import SanityStage
+from nnrecipe.stages.search import NoSearch
+from nnrecipe.stages.train import TrainStage
+from nnrecipe.stages.transfer import TransferSpec
+
+Stage = Annotated[
+    DataStage | SanityStage | OverfitStage | LrProbeStage | TrainStage | EvaluateStage, ByKind()
+]
+"""What a recipe walks through. The union's order is the recipe's."""
+
+Search = Annotated[NoSearch, ByKind(default="none")]
+Ensemble = Annotated[NoEnsemble, ByKind(default="none")]
+
+__all__ = ["Ensemble", "Run", "Search", "Stage", "TransferSpec"]

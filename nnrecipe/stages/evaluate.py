@@ -1,0 +1,99 @@
+"""The evaluate stage: the best checkpoint on the test set, which is touched here and only here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from nnrecipe.core.causes import Cause
+from nnrecipe.core.errors import UserError
+from nnrecipe.core.findings import Finding, StageResult, Verdict
+from nnrecipe.core.spec import Spec
+from nnrecipe.stages.run import Run
+from nnrecipe.training.checkpoint import load_checkpoint
+from nnrecipe.training.evaluate import Evaluation, evaluate
+
+SOURCE = "lecture: look at the results"
+
+
+class EvaluateStage(Spec):
+    """Accuracy, loss, per-class figures and the confusion matrix of the best epoch's model.
+
+    Without a test split the validation split takes its place, and the report says so.
+    """
+
+    kind: Literal["evaluate"] = "evaluate"
+
+    def run(self, run: Run) -> StageResult:
+        """Evaluate with the model and the preprocessing that the checkpoint holds."""
+        bench, data = run.bench, run.bench.data
+        path = run.checkpoints / "best.pt"
+        if not path.exists():
+            raise UserError(
+                f"stages: evaluate needs a trained model, and there is no {path}: add the train "
+                "stage, or mend what kept it from finishing an epoch"
+            )
+        checkpoint = load_checkpoint(path, device=run.device)
+        model = bench.make_model()
+        model.load_state_dict(checkpoint["model"])
+        data.preprocessing.load_state_dict(checkpoint["preprocessing"])
+        split, name = (data.val, "val") if data.test is None else (data.test, "test")
+        run.progress.begin(self.kind)
+        result = evaluate(
+            model,
+            data.batches(split, max(run.training.batch_size, 256)),
+            bench.loss,
+            num_classes=bench.num_classes,
+            precision=bench.precision,
+        )
+        if name == "test":
+            run.metrics.update(test_loss=result.loss, test_accuracy=result.accuracy)
+        facts = {"split": name, "epoch": checkpoint["epoch"], **_facts(result, data.classes)}
+        return StageResult.of(self.kind, facts, _judge(result, name, run.metrics))
+
+
+def _facts(result: Evaluation, classes: tuple[str, ...]) -> dict[str, Any]:
+    rows = zip(classes, result.recall.tolist(), result.precision.tolist(), strict=False)
+    return {
+        "examples": result.examples,
+        "loss": result.loss,
+        "accuracy": result.accuracy,
+        "per_class": {name: {"recall": r, "precision": p} for name, r, p in rows},
+        "classes": list(classes),
+        "confusion": result.confusion.tolist(),
+    }
+
+
+def _judge(result: Evaluation, split: str, metrics: dict[str, float]) -> Iterator[Finding]:
+    """Against always guessing the most frequent class, and against the validation accuracy."""
+    counts = result.confusion.sum(1)
+    guess = float(counts.max() / counts.sum())
+    noise = math.sqrt(guess * (1 - guess) / result.examples)
+    useless = result.accuracy <= guess + 3 * noise
+    yield Finding(
+        check="above_chance",
+        verdict=Verdict.FAIL if useless else Verdict.PASS,
+        measured=f"accuracy {result.accuracy:.4f} on {result.examples} {split} examples",
+        expected=f"above {guess + 3 * noise:.4f} (the most frequent class, plus 3 sd)",
+        cause=Cause.UNDERFITTING if useless else None,
+        confidence=0.3 if useless else 0.0,
+        advice="The model does no better than a constant guess." if useless else "",
+        source=SOURCE,
+    )
+    validation = metrics.get("val_accuracy")
+    if split != "test" or validation is None:
+        return
+    spread = math.sqrt(max(validation * (1 - validation), 0.01) / result.examples)
+    below = validation - result.accuracy
+    apart = below > max(0.05, 5 * spread)
+    yield Finding(
+        check="val_against_test",
+        verdict=Verdict.WARN if apart else Verdict.PASS,
+        measured=f"{validation:.4f} in validation, {result.accuracy:.4f} in test",
+        expected="within 0.05 of each other",
+        cause=Cause.DISTRIBUTION_SHIFT if apart else None,
+        confidence=0.5 if apart else 0.0,
+        advice="The test set differs from what was trained and validated on." if apart else "",
+        source=SOURCE,
+    )

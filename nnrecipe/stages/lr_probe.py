@@ -1,0 +1,166 @@
+"""The learning-rate probe: which rates are too low, good and exploding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from nnrecipe.core.causes import Cause
+from nnrecipe.core.findings import Finding, StageResult, Verdict
+from nnrecipe.core.seeding import generator, isolated_rng
+from nnrecipe.core.spec import Count, PositiveFloat, Spec
+from nnrecipe.data.batch import Batch
+from nnrecipe.stages.run import Run
+from nnrecipe.training.ladder import Band, Rung, bands, climb, rates, start_loss, suggest
+
+SOURCE = "lecture: babysitting the learning process"
+
+
+class LrProbeStage(Spec):
+    """Trains for a few steps at each rate of a ladder, always from the same initial weights.
+
+    Nothing of it is kept: each rung has a model and an optimizer of its own, and the global random
+    generators are put back.
+    """
+
+    kind: Literal["lr_probe"] = "lr_probe"
+    lowest: PositiveFloat = Field(1e-6, description="the lowest learning rate that is tried")
+    highest: PositiveFloat = Field(10.0, description="the highest learning rate that is tried")
+    per_decade: Count = Field(2, description="rates in each factor of ten")
+    steps: Count = Field(40, description="optimizer steps at each rate")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LrProbeStage:
+        if self.lowest >= self.highest:
+            raise ValueError(f"lowest ({self.lowest:g}) must be below highest ({self.highest:g})")
+        return self
+
+    def run(self, run: Run) -> StageResult:
+        """Climb the ladder outwards from its middle until both ends are known."""
+        batches = self._batches(run)
+        declared = run.bench.learning_rate
+        ladder = sorted(rates(self.lowest, self.highest, per_decade=self.per_decade))
+        run.progress.begin(self.kind, total=len(ladder) + (declared is not None))
+        with isolated_rng(run.bench.seed, "lr_probe"):
+            start = start_loss(run.bench.make_model(), run.bench.loss, batches)
+        rungs = sorted(
+            _outwards(run, ladder, batches, start=start, declared=declared),
+            key=lambda rung: rung.rate,
+        )
+        verdicts = bands(rungs)
+        # What is suggested lies on the ladder, so that it doesn't depend on the recipe's own rate.
+        run.suggested_rate = suggest([rung for rung in rungs if rung.rate in ladder])
+        good = [rate for rate, band in verdicts.items() if band is Band.GOOD]
+        facts: dict[str, Any] = {
+            "ladder": [
+                {
+                    "lr": rung.rate,
+                    "start_loss": rung.start,
+                    "end_loss": rung.end,
+                    "band": verdicts[rung.rate],
+                }
+                for rung in rungs
+            ],
+            "good": [min(good), max(good)] if good else [],
+            "suggested": run.suggested_rate,
+            "declared": declared,
+            "steps": len(batches),
+        }
+        findings = _judge(run, {rung.rate: rung for rung in rungs}, verdicts)
+        return StageResult.of(self.kind, facts, findings)
+
+    def _batches(self, run: Run) -> list[Batch]:
+        """The same batches for every rate: the first of as many epochs as it takes."""
+        data, found, epoch = run.bench.data, list[Batch](), 0
+        while len(found) < self.steps:
+            draw = generator(run.bench.seed, "lr_probe", epoch)
+            batches = data.training_batches(run.bench.batch_size, generator=draw)
+            found += islice(batches, self.steps - len(found))
+            epoch += 1
+        return found
+
+
+def _outwards(
+    run: Run, ladder: list[float], batches: list[Batch], *, start: float, declared: float | None
+) -> Iterator[Rung]:
+    """The declared rate, then from the middle of the ladder up and down.
+
+    Upwards until two rates in a row diverge, downwards until two in a row do next to nothing.
+    """
+    if declared is not None:
+        yield _rung(run, declared, batches, start)
+    middle = len(ladder) // 2
+    up = [rate for rate in ladder[middle:] if rate != declared]
+    down = [rate for rate in reversed(ladder[:middle]) if rate != declared]
+    for rates_that_way, over in ((up, _diverged), (down, _idle)):
+        ended = 0
+        for rate in rates_that_way:
+            rung = _rung(run, rate, batches, start)
+            yield rung
+            ended = ended + 1 if over(rung) else 0
+            if ended == 2:
+                break
+
+
+def _diverged(rung: Rung) -> bool:
+    return rung.fall < -0.5 * abs(rung.start)
+
+
+def _idle(rung: Rung) -> bool:
+    return abs(rung.fall) < 0.002 * abs(rung.start)
+
+
+def _rung(run: Run, rate: float, batches: list[Batch], start: float) -> Rung:
+    with isolated_rng(run.bench.seed, "lr_probe"):
+        setup = run.bench.setup(run.bench.make_model(), lr=rate)
+        rung = climb(setup, batches, rate=rate, start=start)
+    run.progress.advance(note=f"lr {rate:g}")
+    return rung
+
+
+def _judge(run: Run, rungs: dict[float, Rung], verdicts: dict[float, Band]) -> Iterator[Finding]:
+    declared, suggestion = run.bench.learning_rate, run.suggested_rate
+    good = [rate for rate, band in verdicts.items() if band is Band.GOOD]
+    band_text = f"{min(good):g} ... {max(good):g}" if good else "none"
+    if suggestion is None:
+        yield Finding(
+            check="lr_band",
+            verdict=Verdict.FAIL if declared is None else Verdict.WARN,
+            measured="the loss fell at no learning rate",
+            expected="a rate at which it falls",
+            advice="The rate isn't what is wrong: look at the findings of the earlier stages.",
+            source=SOURCE,
+        )
+        return
+    if declared is None:
+        yield Finding(
+            check="lr_band",
+            verdict=Verdict.PASS,
+            measured=f"good from {band_text}; taken: {suggestion:g}",
+            expected="a good band",
+            source=SOURCE,
+        )
+        return
+    band, rung = verdicts[declared], rungs[declared]
+    # A schedule that starts low may carry a rate which explodes when it is applied at once.
+    gentle = run.schedule(0) < 0.5
+    verdict, cause, advice = Verdict.PASS, None, ""
+    if band is Band.EXPLODING:
+        verdict, cause = Verdict.WARN if gentle else Verdict.FAIL, Cause.LR_TOO_HIGH
+        advice = f"Set optimizer.lr: {suggestion:g} (or auto): at {declared:g} the loss goes up."
+    elif band is Band.TOO_LOW:
+        verdict, cause = Verdict.WARN, Cause.LR_TOO_LOW
+        advice = f"Set optimizer.lr: {suggestion:g} (or auto): at {declared:g} little moves."
+    yield Finding(
+        check="lr_band",
+        verdict=verdict,
+        measured=f"{declared:g} is {band}: loss {rung.start:.4g} -> {rung.end:.4g}",
+        expected=f"in the good band, {band_text}",
+        cause=cause,
+        confidence=0.9 if band is Band.EXPLODING else 0.7 if cause else 0.0,
+        advice=advice,
+        source=SOURCE,
+    )

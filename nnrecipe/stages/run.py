@@ -1,0 +1,69 @@
+"""What a stage works with: the bench, the settings of training, and a folder for what it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnrecipe.checks import Bench
+from nnrecipe.core.errors import UserError
+from nnrecipe.core.findings import StageResult
+from nnrecipe.core.logbook import Logbook
+from nnrecipe.core.progress import Progress
+from nnrecipe.regularization import EarlyStopping
+from nnrecipe.schedulers import Scheduler
+from nnrecipe.training import TrainingSpec
+from nnrecipe.training.setup import Schedule
+
+
+@dataclass
+class Run:
+    """A walk through the recipe. Stages read it, and leave their results and metrics in it."""
+
+    bench: Bench
+    training: TrainingSpec
+    scheduler: Scheduler
+    early_stopping: EarlyStopping | None
+    folder: Path
+    logbook: Logbook
+    progress: Progress
+    recipe: dict[str, Any]
+    """The resolved recipe in JSON's types, as checkpoints carry it."""
+    results: list[StageResult] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    suggested_rate: float | None = None
+
+    @property
+    def learning_rate(self) -> float:
+        """The recipe's learning rate, or the probe's suggestion where it says `auto`."""
+        rate = self.bench.learning_rate or self.suggested_rate
+        if rate is None:
+            raise UserError(
+                "optimizer.lr: auto: the lr_probe stage found no rate at which the loss falls; "
+                "give a number, or mend what the stages before it report"
+            )
+        return rate
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the training split."""
+        return self.bench.data.steps_per_epoch(self.training.batch_size)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The factor on the learning rate, by optimizer step, over the whole training."""
+        total = self.steps_per_epoch * self.training.epochs
+        return self.scheduler.build(total, steps_per_epoch=self.steps_per_epoch)
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is computed."""
+        return self.bench.device
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of `best.pt` and `last.pt`."""
+        return self.folder / "checkpoints"

@@ -1,0 +1,60 @@
+"""The sanity stage: what has to hold before a single step is taken."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from nnrecipe.checks import Bench, SanityCheck
+from nnrecipe.checks.gradients import GradientCheck, ReachCheck
+from nnrecipe.checks.loss import LossAtChanceCheck, LossFormCheck
+from nnrecipe.checks.outputs import OutputsCheck
+from nnrecipe.checks.regularization import RegularizationCheck
+from nnrecipe.core.causes import Cause
+from nnrecipe.core.findings import Finding, StageResult, Verdict
+from nnrecipe.core.spec import Spec
+from nnrecipe.stages.run import Run
+
+
+class SanityStage(Spec):
+    """Outputs, loss, regularization and gradients of the untrained model."""
+
+    kind: Literal["sanity"] = "sanity"
+    checks: tuple[SanityCheck, ...] = Field(
+        (
+            OutputsCheck(),
+            LossFormCheck(),
+            LossAtChanceCheck(),
+            RegularizationCheck(),
+            ReachCheck(),
+            GradientCheck(),
+        ),
+        description="what is checked, in this order",
+    )
+
+    def run(self, run: Run) -> StageResult:
+        """Check in order; without an output for each class nothing further can be computed."""
+        findings: list[Finding] = []
+        run.progress.begin(self.kind, total=len(self.checks))
+        for check in self.checks:
+            found = list(check.check(run.bench))
+            findings += found
+            run.progress.advance()
+            if any(f.cause is Cause.WRONG_OUTPUT_SIZE and f.verdict is Verdict.FAIL for f in found):
+                return StageResult.of(self.kind, {}, findings)
+        return StageResult.of(self.kind, _facts(run.bench), findings)
+
+
+def _facts(bench: Bench) -> dict[str, Any]:
+    """The figures of the untrained model; `penalty_at_init` is what L1 and L2 add to the loss."""
+    model = bench.make_model()
+    with torch.no_grad():
+        penalty = bench.penalty(model).item()
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "loss_at_init": bench.start_loss(),
+        "loss_at_chance": bench.chance,
+        "penalty_at_init": penalty,
+    }

@@ -126,7 +126,7 @@ def _chosen(recipe: Recipe, names: Sequence[str] | None) -> list[Any]:
 
 def _is_gate(kind: str, recipe: Recipe) -> bool:
     """Whether a failure in this stage keeps the later ones from running: those before train do."""
-    kinds = [stage.kind for stage in recipe.stages]
+    kinds: list[str] = [stage.kind for stage in recipe.stages]
     return "train" not in kinds or kinds.index(kind) <= kinds.index("train")
 
 

@@ -48,5 +48,5 @@ class CustomArchitecture(Spec):
         model = call_target(PATH, self.target, **{**offers, **self.args})
         if not isinstance(model, nn.Module):
             found = type(model).__name__
-            raise UserError(f"{PATH}: {self.target} returned a {found}, not a torch.nn.Module")
+            raise UserError(f"{PATH}: {self.target} returned {found}, not a torch.nn.Module")
         return model

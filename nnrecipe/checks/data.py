@@ -58,7 +58,7 @@ class ScaleCheck(Spec):
             return
         size, spread = float(inputs.square().mean().sqrt()), float(inputs.std())
         verdict, cause, advice = Verdict.PASS, None, ""
-        if size > self.largest and bench.data.normalization == "center":
+        if size > self.largest and bench.data.normalization.kind == "center":
             advice = "Centred without scaling, as declared: the learning rate has to be small."
         elif size > self.largest:
             verdict, cause = Verdict.WARN, Cause.INPUT_UNSCALED

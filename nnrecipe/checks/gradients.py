@@ -24,8 +24,7 @@ class GradientCheck(Spec):
     """Backpropagated gradients equal central differences, in float64.
 
     The loss is taken without regularization, in eval mode and under a fixed seed, on a few
-    examples. Where two step sizes disagree the loss has a kink (a ReLU's, say), and the coordinate
-    tells nothing.
+    examples. At a kink of the loss (a ReLU's, say) a coordinate tells nothing, and is left out.
     """
 
     kind: Literal["gradient"] = "gradient"
@@ -43,7 +42,7 @@ class GradientCheck(Spec):
             return
         clear = [probe for probe in tried if not probe.kink]
         if not clear:
-            yield _not_measured("no coordinate could be judged")
+            yield _not_measured("every coordinate that was tried lies at a kink of the loss")
             return
         worst = max(clear, key=lambda probe: probe.error)
         wrong = [probe for probe in clear if probe.error > self.tolerance]
@@ -53,7 +52,7 @@ class GradientCheck(Spec):
             check="gradient",
             verdict=Verdict.FAIL if wrong else Verdict.PASS,
             measured=f"largest relative error {worst.error:.2g} at {worst.path}; "
-            f"{len(wrong)} of {len(clear)} coordinates wrong, {len(tried) - len(clear)} on kinks",
+            f"{len(wrong)} of {len(clear)} coordinates wrong, {len(tried) - len(clear)} at kinks",
             expected=f"below {self.tolerance:g}",
             cause=cause,
             confidence=0.95 if wrong else 0.0,
@@ -90,7 +89,7 @@ class GradientCheck(Spec):
 
 @dataclass(frozen=True)
 class _Probe:
-    """One coordinate: the relative error of its gradient, unless it lies on a kink."""
+    """One coordinate: the relative error of its gradient, and whether it lies at a kink."""
 
     path: str
     analytic: float
@@ -102,33 +101,42 @@ class _Probe:
 def _compare(
     path: str, analytic: float, loss: Callable[[], Tensor], parameter: nn.Parameter, index: int
 ) -> _Probe:
-    """Compare with central differences; |a - n| / max(|a|, |n|) beyond what rounding explains."""
-    value = parameter.view(-1)[index].item()
+    """Compare with central differences: |a - n| / max(|a|, |n|), beyond what rounding explains.
+
+    Where that is large, the loss may have a kink: then the slopes to the left and to the right
+    differ, or change with the step.
+    """
     coordinate = parameter.view(-1)[index : index + 1]
+    value = coordinate.item()
+    here = float(loss())
 
-    def slope(step: float) -> tuple[float, float]:
-        """(central difference, its rounding error)."""
+    def slopes(step: float) -> tuple[float, float, float]:
+        """(slope to the left, slope to the right, how far rounding may move them)."""
         coordinate.fill_(value + step)
-        above = float(loss())
+        right = float(loss())
         coordinate.fill_(value - step)
-        below = float(loss())
+        left = float(loss())
         coordinate.fill_(value)
-        rounding = 100 * torch.finfo(torch.float64).eps * max(abs(above), abs(below), 1.0) / step
-        return (above - below) / (2 * step), rounding
-
-    def error(first: float, second: float, rounding: float) -> float:
-        difference = max(abs(first - second) - rounding, 0.0)
-        return difference / max(abs(first), abs(second), 1e-30)
+        rounding = 100 * torch.finfo(torch.float64).eps * max(abs(left), abs(right), 1.0) / step
+        return (here - left) / step, (right - here) / step, rounding
 
     step = 1e-5 * max(abs(value), 0.1)
-    numeric, rounding = slope(step)
-    relative = error(analytic, numeric, rounding)
-    if relative < 1e-4:
-        return _Probe(path, analytic, relative, kink=False)
-    finer, finer_rounding = slope(step / 16)
-    kink = error(numeric, finer, rounding + finer_rounding) > 1e-2
-    relative = min(relative, error(analytic, finer, finer_rounding))
-    return _Probe(path, analytic, relative, kink=kink and relative > 1e-2)
+    left, right, rounding = slopes(step)
+    error = _relative(analytic, (left + right) / 2, rounding)
+    if error < 1e-4:
+        return _Probe(path, analytic, error, kink=False)
+    finer_left, finer_right, finer_rounding = slopes(step / 16)
+    moved = max(
+        _relative(left, finer_left, rounding + finer_rounding),
+        _relative(right, finer_right, rounding + finer_rounding),
+    )
+    bend = _relative(left, right, 2 * rounding)
+    return _Probe(path, analytic, error, kink=max(bend, moved) > 1e-2)
+
+
+def _relative(first: float, second: float, rounding: float) -> float:
+    difference = max(abs(first - second) - rounding, 0.0)
+    return difference / max(abs(first), abs(second), 1e-30)
 
 
 def _not_measured(why: str) -> Finding:

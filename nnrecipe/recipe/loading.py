@@ -29,13 +29,19 @@ _ROOT = Slot(spec=Recipe)
 class LoadedRecipe:
     """A recipe, and what it was made from.
 
-    `given` is the text of the files and the overrides; `resolved` is the recipe with every default
-    filled in and a remark on each value's origin. Both are YAML.
+    `given` is the text of the files and the overrides. `resolved` is the recipe as YAML, every
+    default filled in, with a remark on each value's origin.
     """
 
     recipe: Recipe
     given: str
     resolved: str
+
+    @property
+    def record(self) -> str:
+        """What a run keeps: the resolved config, which can be run again, and what was given."""
+        quoted = "\n".join(f"# {line}".rstrip() for line in self.given.splitlines())
+        return f"{self.resolved}\n# As it was given:\n#\n{quoted}\n"
 
 
 def load_recipe(*paths: Path | str, overrides: Sequence[str] = ()) -> Recipe:
@@ -69,8 +75,8 @@ def load(*paths: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     for file in files:
         search_also(file.parent)
     recipe = _validated(root, problems)
-    given = [f"# {name}\n{text.rstrip()}" for name, text in texts.items()]
-    given += [f"# {' '.join(override.split())}" for override in overrides]
+    given = [f"--- {name}\n{text.rstrip()}" for name, text in texts.items()]
+    given += [f"--- {override}" for override in overrides]
     return LoadedRecipe(recipe, given="\n".join(given) + "\n", resolved=render(recipe, root))
 
 
@@ -128,10 +134,11 @@ _START = "`nnrecipe cp quickstart my.yaml` gives one to start from"
 
 def _completed(root: Node, first: Path) -> Node:
     """Sections that are there but empty count as absent; a recipe without a name has its file's."""
+    optional = [key for key, info in Recipe.model_fields.items() if not info.is_required()]
     entries = {
         key: node
         for key, node in root.entries.items()
-        if node.value is not None or key not in Recipe.model_fields
+        if node.value is not None or key not in optional
     }
     if "name" not in entries:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", first.stem).strip("-.")[:80] or "recipe"

@@ -35,7 +35,10 @@ def _read(text: str) -> _Override:
         raise RecipeError([Problem(text, dotted(path) or "override", "is no override", remedy)])
     if not equals:
         return _Override(text, path, None)
-    new, problems = parse_yaml(value, lambda _line, _column: Origin(text))
+    try:
+        new, problems = parse_yaml(value, lambda _line, _column: Origin(text))
+    except RecipeError as error:
+        new, problems = None, error.problems
     if problems:
         raise RecipeError([replace(problem, path=dotted(path)) for problem in problems])
     return _Override(text, path, replace(new or Node(None, Origin(text)), key=Origin(text)))
@@ -66,7 +69,7 @@ class _Override:
         if self.new is not None:
             return spell_out(self.new, slot)
         if node is None:
-            raise self.error(len(self.path), "the config doesn't give it", "nothing to drop")
+            raise self.error(len(self.path), "there is nothing to drop", "the config doesn't give it")
         return None
 
     def in_list(self, node: Node, slot: Slot, depth: int) -> Node:

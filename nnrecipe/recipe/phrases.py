@@ -25,6 +25,8 @@ _TYPES = {
 }
 """The first word of a type error's name -> what the value must be."""
 
+_NUMBER = re.compile(r"[-+]?[\d_]*\.?[\d_]+(e[-+]?\d+)?", re.IGNORECASE)
+
 _BOUNDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "greater_than": lambda ctx: f"greater than {ctx['gt']:g}",
     "greater_than_equal": lambda ctx: f"at least {ctx['ge']:g}",
@@ -36,7 +38,7 @@ _BOUNDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "too_long": lambda ctx: f"a list of at most {ctx['max_length']}",
     "string_too_short": lambda ctx: f"text of at least {ctx['min_length']} characters",
     "string_too_long": lambda ctx: f"text of at most {ctx['max_length']} characters",
-    "string_pattern_mismatch": lambda ctx: f"of the form {ctx['pattern']}",
+    "string_pattern_mismatch": lambda _: "of another form",
 }
 """Errors of a value whose type is right -> what else it must be."""
 
@@ -75,7 +77,7 @@ def _slip(complaints: Sequence[ErrorDetails], value: Any) -> str:
     """The remedy for a common slip of the pen, if the value looks like one."""
     kinds = {complaint["type"].split("_")[0] for complaint in complaints}
     if isinstance(value, str):
-        if kinds & {"int", "float"} and re.fullmatch(r"[-+]?[\d_]*\.?[\d_]+(e[-+]?\d+)?", value, re.I):
+        if kinds & {"int", "float"} and _NUMBER.fullmatch(value):
             return f"write {value.replace('_', '')}, without quotes or underscores"
         if "bool" in kinds and value.lower() in {"yes", "no", "on", "off", "true", "false"}:
             return "write true or false, without quotes: yes, no, on and off are text in YAML 1.2"
@@ -98,5 +100,5 @@ def _own_words(complaint: ErrorDetails) -> str:
     raised = complaint.get("ctx", {}).get("error")
     if raised is not None:
         return str(raised)
-    message = complaint["msg"].removeprefix("Input should be ")
+    message = complaint["msg"].removeprefix("Input ").removeprefix("should be ")
     return f"must be {message}, got {shown(complaint['input'])}"

@@ -27,12 +27,12 @@ def find_config(name: str) -> Path:
 
     Raises `UserError` with the most similar presets if it is neither.
     """
-    if os.path.isfile(name):  # noqa: PTH113  (Path.is_file raises on names that are too long)
+    if os.path.isfile(name):  # unlike Path.is_file, not an error on long names
         return Path(name)
     known = presets()
     if name in known:
         return known[name]
-    if os.path.isdir(name):  # noqa: PTH112
+    if os.path.isdir(name):
         raise UserError(f"{name}: is a folder: name a config file in it")
     close = nearest(name, known)
     hint = f"did you mean {close}? " if close else ""

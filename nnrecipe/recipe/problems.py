@@ -22,13 +22,14 @@ def problems_of(error: ValidationError, root: Node, slot: Slot) -> list[Problem]
     """
     config = _Config(root, slot)
     found = []
-    grouped: dict[Path, list[ErrorDetails]] = {}
+    grouped: dict[Path, tuple[Slot, list[ErrorDetails]]] = {}
     for details in error.errors(include_url=False):
         if details["type"] == "conflict":
             found.append(config.conflict(details))
         else:
-            grouped.setdefault(config.path_of(details["loc"]), []).append(details)
-    found += [config.fault(path, complaints) for path, complaints in grouped.items()]
+            path, section = config.path_of(details["loc"])
+            grouped.setdefault(path, (section, []))[1].append(details)
+    found += [config.fault(path, *complaints) for path, complaints in grouped.items()]
     found.sort(key=lambda fault: fault.order)
     return [fault.problem for fault in found]
 
@@ -57,10 +58,14 @@ class _Config:
     root: Node
     slot: Slot
 
-    def path_of(self, loc: Sequence[str | int]) -> Path:
-        """The YAML path of pydantic's `loc`, which also names kinds and branches of unions."""
+    def path_of(self, loc: Sequence[str | int]) -> tuple[Path, Slot]:
+        """The YAML path of pydantic's `loc`, and the section that its last key is in.
+
+        Pydantic also names the kinds of families and the branches of unions.
+        """
         path: list[str] = []
-        slot, node = self.slot, self.root
+        slot = section = self.slot
+        node = self.root
         for part in loc:
             segment = str(part)
             if segment in slot.kinds:
@@ -72,9 +77,9 @@ class _Config:
                 fits = slot.spec is not None or segment in node.entries
             if fits:
                 path.append(segment)
-                slot = slot.child(segment, node)
+                section, slot = slot, slot.child(segment, node)
                 node = node.entries.get(segment, Node(None, DEFAULT))
-        return tuple(path)
+        return tuple(path), section
 
     def look_up(self, path: Sequence[str]) -> tuple[Node | None, Slot, Path]:
         """The node (None if the config lacks it), its slot, and the path with items numbered."""
@@ -89,11 +94,11 @@ class _Config:
             node = entries.get(numbered[index])
         return node, slot, tuple(numbered)
 
-    def fault(self, path: Path, complaints: Sequence[ErrorDetails]) -> _Fault:
-        node, slot, _ = self.look_up(path)
+    def fault(self, path: Path, section: Slot, complaints: Sequence[ErrorDetails]) -> _Fault:
+        slot = section.child(path[-1], None) if path else section
         match complaints[0]["type"]:
             case "extra_forbidden":
-                return self.unknown_key(path)
+                return self.unknown_key(path, section)
             case "missing":
                 return self.missing(path, slot)
             case "union_tag_not_found":
@@ -101,42 +106,31 @@ class _Config:
             case "union_tag_invalid":
                 return self.unknown_kind(path, slot)
         message, remedy = describe(complaints)
-        if not remedy and slot.kinds:
-            remedy = f"name a kind: {', '.join(slot.kinds)}"
-        if not remedy and slot.info is not None and slot.info.description:
-            remedy = f"{path[-1]}: {slot.info.description}"
-        return _Fault(self.nearest(path).place, path, message, remedy)
+        place = self.nearest(path).place
+        return _Fault(place, path, message, remedy or _meaning(path, slot))
 
     def nearest(self, path: Path) -> Node:
         return find(self.root, path)[0]
 
     def missing(self, path: Path, slot: Slot) -> _Fault:
-        remedy = f"add {dotted(path)}: ..."
-        if slot.kinds:
-            remedy = f"kinds: {', '.join(slot.kinds)}"
-        elif slot.info is not None and slot.info.description:
-            remedy = f"{path[-1]}: {slot.info.description}"
-        return _Fault(self.nearest(path).place, path, "is required", remedy)
+        return _Fault(self.nearest(path).place, path, "is required", _meaning(path, slot))
 
     def unknown_kind(self, path: Path, slot: Slot) -> _Fault:
         node = self.nearest((*path, "kind"))
         remedy = did_you_mean(str(node.value), slot.kinds, label="kinds")
         return _Fault(node.place, (*path, "kind"), f"unknown kind {shown(node.value)}", remedy)
 
-    def unknown_key(self, path: Path) -> _Fault:
+    def unknown_key(self, path: Path, section: Slot) -> _Fault:
         *above, key = path
-        section, slot, _ = self.look_up(above)
-        member = slot.member(section)
-        node = self.nearest(path)
+        node, parent = self.nearest(path), self.nearest(tuple(above))
         place = node.key or node.origin
-        kind = f" of kind {written_kind(section) or slot.default_kind}" if slot.kinds else ""
-        of = f" of {dotted(above)}{kind}" if above else ""
-        message = f"unknown key{of}"
-        chosen = section.entries.get("kind") if section is not None else None
+        choices = list(section.spec.model_fields) if section.spec is not None else []
+        kind = f", which is of kind {section.kind}" if section.kind else ""
+        message = f"unknown key in {dotted(above)}{kind}" if above else "unknown key"
+        chosen = parent.entries.get("kind")
         if place.line and chosen is not None and chosen.origin.line is None:
-            remedy = f"{chosen.origin} has no such key: drop it with ~{dotted(path)}"
+            remedy = f"drop it with ~{dotted(path)}, or leave {chosen.origin} out"
             return _Fault(place, path, message, remedy)
-        choices = list(member.model_fields) if member is not None else []
         elsewhere = [] if nearest(key, choices) else self.elsewhere(key)
         if elsewhere:
             return _Fault(place, path, message, f"did you mean {' or '.join(elsewhere)}?")
@@ -166,3 +160,14 @@ class _Config:
         """The innermost node down the path that a file or an override wrote."""
         written = [find(self.root, path[:depth])[0] for depth in range(len(path) + 1)]
         return [node for node in written if node.place != DEFAULT][-1]
+
+
+def _meaning(path: Path, slot: Slot) -> str:
+    """What stands at a place: the kinds of a family, the keys of a section, a value's meaning."""
+    if slot.kinds:
+        return f"kinds: {', '.join(slot.kinds)}"
+    if slot.spec is not None:
+        return f"keys: {', '.join(slot.spec.model_fields)}"
+    if slot.info is not None and slot.info.description:
+        return f"{path[-1]}: {slot.info.description}"
+    return ""

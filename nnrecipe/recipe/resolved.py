@@ -25,7 +25,7 @@ def render(recipe: Spec, root: Node) -> str:
 
 
 def _entries(values: dict[str, Any], node: Node | None, indent: str) -> Iterator[str]:
-    for key, value in values.items():
+    for key, value in sorted(values.items(), key=lambda entry: entry[0] != "kind"):
         child = node.entries.get(key) if node is not None else None
         yield from _entry(f"{indent}{_scalar(key)}:", value, child, indent)
 

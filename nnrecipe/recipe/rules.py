@@ -67,7 +67,7 @@ def _try_to_build(recipe: Recipe) -> None:
 
 
 def _as_conflict(error: UserError, path: str) -> PydanticCustomError:
-    """A part's own complaint, `architecture.kind: message`, as a rule's; `path` if it names none."""
+    """A part's own complaint, `architecture.kind: message`, as a rule's; else one at `path`."""
     named = re.match(r"([a-z_]+(?:\.\w+)*): (.*)", str(error), re.DOTALL)
     return conflict(named[1], named[2]) if named else conflict(path, str(error))
 
@@ -79,6 +79,6 @@ def _stages(recipe: Recipe) -> Iterator[PydanticCustomError]:
         twice = sorted({kind for kind in kinds if kinds.count(kind) > 1})
         message = f"{', '.join(twice)} is there twice" if twice else "out of the recipe's order"
         yield conflict("stages", message, f"write [{', '.join(in_order)}]")
-    elif recipe.optimizer.lr == "auto" and "train" in kinds and "lr_probe" not in kinds:
+    if recipe.optimizer.lr == "auto" and "train" in kinds and "lr_probe" not in kinds:
         remedy = "add lr_probe to stages, before train, or give a number"
         yield conflict("optimizer.lr", "auto takes what the lr_probe stage suggests", remedy)

@@ -24,6 +24,12 @@ class Slot:
     info: FieldInfo | None = None
 
     @property
+    def kind(self) -> str | None:
+        """The one kind that the section here can have, if its spec is a family's member."""
+        named = self.spec is not None and "kind" in self.spec.model_fields
+        return kind_of(self.spec) if self.spec is not None and named else None
+
+    @property
     def default(self) -> Any:
         """The value that holds if the config gives none (None if there is no such value)."""
         if self.info is None or self.info.is_required():

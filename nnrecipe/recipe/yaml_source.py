@@ -131,7 +131,9 @@ class _Reading:
 
     def key(self, node: yaml.Node, path: Path) -> str:
         if not isinstance(node, ScalarNode):
-            self.blame(node, path, f"a key must be text, got {_shape(node)}", "quote it if it is text")
+            self.blame(
+                node, path, f"a key must be text, got {_shape(node)}", "write a word, then ':'"
+            )
             return "?"
         if node.tag != _CORE + "str":
             message = f"a key must be text, got {node.value or 'nothing'}"
@@ -146,7 +148,9 @@ class _Reading:
             self.blame(node, path, f"has the tag {node.tag!r}, which means nothing here", _TAGS)
             return None
         if not _REGEXPS[kind].match(node.value):
-            self.blame(node, path, f"{shown(node.value)} is not of type {kind}", "leave the tag out")
+            self.blame(
+                node, path, f"{shown(node.value)} is not of type {kind}", "leave the tag out"
+            )
             return None
         return self.number(node, path) if kind in {"int", "float"} else _constant(kind, node.value)
 
@@ -177,7 +181,9 @@ class _Reading:
         return self.locate(mark.line + 1, mark.column + 1)
 
     def blame(self, node: yaml.Node, path: Path, message: str, remedy: str) -> None:
-        self.problems.append(Problem(str(self.place(node)), dotted(path) or "YAML", message, remedy))
+        self.problems.append(
+            Problem(str(self.place(node)), dotted(path) or "YAML", message, remedy)
+        )
 
 
 _TAGS = "leave the tag out: a config holds plain text, numbers, lists and mappings"

@@ -26,7 +26,10 @@ _REPHRASED = {
         "this line doesn't fit the ones above it",
         "indent keys of one section equally; put each on a line of its own",
     ),
-    "found undefined alias": ("an alias (*name) without an anchor (&name) above it", "define it first"),
+    "found undefined alias": (
+        "an alias (*name) without an anchor (&name) above it",
+        "define it first",
+    ),
     "cannot start any token": (
         "this character can't start a value",
         "put quotes around text that starts with it",
@@ -50,7 +53,12 @@ def explain_syntax(error: yaml.YAMLError, text: str) -> tuple[str, str, int, int
     if isinstance(error, ReaderError):
         before = text[: error.position]
         line, column = before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1
-        return f"the character U+{ord(text[error.position]):04X} is not allowed", "remove it", line, column
+        return (
+            f"the character U+{ord(text[error.position]):04X} is not allowed",
+            "remove it",
+            line,
+            column,
+        )
     if not isinstance(error, MarkedYAMLError):
         return str(error).split("\n")[0], "", 1, 1
     problem = f"{error.problem or error.context or error}"

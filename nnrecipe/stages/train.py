@@ -60,8 +60,16 @@ def _note(record: EpochRecord) -> str:
 
 def _log(run: Run, record: EpochRecord) -> None:
     """Write the sampled steps and the epoch into the logbook."""
-    for step, monitored in record.monitored.items():
-        run.logbook.scalars(step, monitored)
+    for step, sampled in record.monitored.items():
+        run.logbook.scalars(
+            step,
+            {
+                "loss": sampled["loss"],
+                "lr": sampled["lr"],
+                "update_ratio": sampled["update_ratio"],
+                "gradient_norm": sampled["gradient_norm"],
+            },
+        )
     values: dict[str, float] = {
         "epoch": record.epoch,
         **figures(record),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -17,7 +18,14 @@ from nnrecipe.training.setup import TrainSetup
 from nnrecipe.training.spec import TrainingSpec
 from nnrecipe.training.steps import StepRecord, train_steps
 
-Monitored = dict[str, float | dict[str, float]]
+
+class Monitored(TypedDict):
+    """The figures of a sampled step; the last two by parameter path."""
+
+    loss: float
+    lr: float
+    update_ratio: dict[str, float]
+    gradient_norm: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Watch:
     def __init__(self, model: nn.Module) -> None:
         weights = {path: w for path, w in weights_of(model).items() if w.requires_grad}
         self._paths = tuple(weights)
-        self._weights = list(weights.values())
+        self._weights: list[Tensor] = list(weights.values())
         self._old: list[Tensor] = []
 
     def before_step(self) -> None:

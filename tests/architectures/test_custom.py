@@ -31,7 +31,7 @@ CODE = """
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def build(tmp_path, monkeypatch):
     (tmp_path / "own_model.py").write_text(textwrap.dedent(CODE))
     monkeypatch.syspath_prepend(tmp_path)
@@ -60,14 +60,12 @@ def test_args_go_first(build):
 
 
 def test_an_error_in_it_names_its_line(build):
-    with pytest.raises(UserError, match=r"architecture\.target: own_model:broken failed: .*py:14"):
+    with pytest.raises(UserError, match=r"architecture\.target: own_model:broken failed: .*py:15"):
         build("broken")
 
 
 def test_something_else_than_a_module_is_refused(build):
-    with pytest.raises(
-        UserError, match=r"own_model:number returned a int, not a torch\.nn\.Module"
-    ):
+    with pytest.raises(UserError, match=r"own_model:number returned int, not a torch\.nn\.Module"):
         build("number")
 
 

@@ -35,15 +35,27 @@ def test_the_gain_is_the_recommended_one(kind):
     assert activation.gain() == pytest.approx(RECOMMENDED[kind], rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "elu", "gelu", "silu"])
-def test_the_gain_keeps_the_second_moment(kind):
-    activation = TypeAdapter(Activation).validate_python(kind)
+def passed_on(kind, variance):
+    """E[(gain * f(z))^2] / variance for z ~ N(0, variance): what a layer does to a signal."""
+    gain = TypeAdapter(Activation).validate_python(kind).gain()
 
     def integrand(z):
-        return FORMULAS[kind](z) ** 2 * math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        signal = gain * FORMULAS[kind](z * math.sqrt(variance))
+        return signal**2 * math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
-    moment = quad(integrand, -12, 0)[0] + quad(integrand, 0, 12)[0]
-    assert activation.gain() ** 2 * moment == pytest.approx(1, rel=1e-6)
+    return (quad(integrand, -12, 0)[0] + quad(integrand, 0, 12)[0]) / variance
+
+
+@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "elu"])
+def test_the_gain_keeps_a_unit_signal(kind):
+    assert passed_on(kind, 1.0) == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["gelu", "silu"])
+def test_the_gain_keeps_large_signals_and_lets_none_grow(kind):
+    variances = [0.01, 0.1, 1.0, 10.0, 100.0]
+    assert max(passed_on(kind, variance) for variance in variances) <= 1
+    assert passed_on(kind, 1e3) == pytest.approx(1, abs=0.02)
 
 
 def test_parameters_reach_the_module_and_the_gain():

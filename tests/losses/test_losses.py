@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -132,7 +134,7 @@ def test_smoothing_and_weights_are_torchs():
 def test_balanced_weights_are_sklearns():
     logits, targets = batch()
     labels = torch.arange(4).repeat_interleave(torch.tensor(OUTPUTS.class_counts)).numpy()
-    weights = compute_class_weight("balanced", classes=range(4), y=labels)
+    weights = compute_class_weight("balanced", classes=np.arange(4), y=labels)
     expected = F.cross_entropy(logits, targets, weight=torch.tensor(weights).float())
     balanced = CrossEntropy(class_weights="balanced").build(OUTPUTS)(logits, targets)
     torch.testing.assert_close(balanced, expected)
@@ -213,8 +215,6 @@ criterion = Focal(gamma=1.0)
 @pytest.fixture
 def here(monkeypatch):
     """This module under a name that targets can import."""
-    import sys
-
     monkeypatch.setitem(sys.modules, "user_losses", sys.modules[__name__])
     return "user_losses"
 
@@ -241,7 +241,7 @@ def test_a_custom_loss_is_made_by_its_target_or_is_it(here, name, args, gamma):
     ("name", "message"),
     [
         ("unreduced", r"returned shape \[16\]: return the mean"),
-        ("as_float", r"returned 0\.\d+: return the mean"),
+        ("as_float", r"returned \d\.\d+: return the mean"),
         ("broken", r"AttributeError: .*no_such_method.*test_losses\.py:\d+"),
     ],
 )

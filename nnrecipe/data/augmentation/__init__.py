@@ -15,9 +15,7 @@ from nnrecipe.data.augmentation.color import ColorJitter
 from nnrecipe.data.augmentation.corruption import Cutout, Noise
 from nnrecipe.data.augmentation.geometry import HorizontalFlip, RandomCrop, Rotation
 
-Augment = Annotated[
-    RandomCrop | HorizontalFlip | Rotation | ColorJitter | Noise | Cutout, ByKind()
-]
+Augment = Annotated[RandomCrop | HorizontalFlip | Rotation | ColorJitter | Noise | Cutout, ByKind()]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,88 @@
+"""The data of a run: raw splits, and what turns them into what the network sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nnrecipe.core.shapes import InputShape, OutputSpec
+from nnrecipe.data.augmentation import Augmentation
+from nnrecipe.data.batch import Batch
+from nnrecipe.data.normalization import Normalize
+from nnrecipe.data.preprocessing import Preprocessing
+from nnrecipe.data.split import Split
+
+Pixels = Literal["unit", "raw"]
+
+
+@dataclass(frozen=True)
+class DataBundle:
+    """Training, validation and test examples, and how they are preprocessed.
+
+    `input_shape` is one example's, as the network sees it. `indices` holds, for each split, its
+    examples' places in the source; it is empty for the user's own data. `custom` says that the data
+    are the user's own, `normalization` and `pixels` what the recipe declares for them.
+    """
+
+    train: Split
+    val: Split
+    test: Split | None
+    classes: tuple[str, ...]
+    input_shape: InputShape
+    preprocessing: Preprocessing
+    augmentation: Augmentation
+    indices: dict[str, list[int]]
+    outputs: OutputSpec
+    normalization: Normalize
+    pixels: Pixels
+    custom: bool
+
+    def training_batches(
+        self, batch_size: int, *, generator: torch.Generator, shuffle: bool = True
+    ) -> Iterator[Batch]:
+        """One epoch of the training split, augmented and normalized.
+
+        The generator (on the CPU) decides the order and seeds the augmentation. A last batch of a
+        single example is left out, as batch normalization can't train on it.
+        """
+        count = len(self.train)
+        order = torch.randperm(count, generator=generator) if shuffle else torch.arange(count)
+        seed = int(torch.randint(2**32, (), generator=generator))
+        draws = torch.Generator(self.preprocessing.mean.device).manual_seed(seed)
+        order = order[: _examples_used(count, batch_size)]
+        for inputs, targets in self.train.batches(batch_size, order=order, seed=seed):
+            yield Batch(self._augmented(inputs, draws), targets)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """How many batches `training_batches` gives."""
+        return math.ceil(_examples_used(len(self.train), batch_size) / batch_size)
+
+    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
+        """All examples of a split in sequence, normalized, never augmented."""
+        for inputs, targets in split.batches(batch_size):
+            yield Batch(self.preprocessing(inputs), targets)
+
+    def examples(self, split: Split, indices: Tensor) -> Batch:
+        """The examples of a split at `indices: [M]`, normalized, never augmented."""
+        inputs, targets = split.examples(indices)
+        return Batch(self.preprocessing(inputs), targets)
+
+    def raw_examples(self, split: Split, indices: Tensor) -> Batch:
+        """The examples of a split at `indices: [M]`, as they came: uint8 or float32."""
+        return split.examples(indices)
+
+    def _augmented(self, raw: Tensor, draws: torch.Generator) -> Tensor:
+        if not self.augmentation:
+            return self.preprocessing(raw)  # type: ignore[no-any-return]
+        pixels = self.augmentation(self.preprocessing.pixels(raw), draws)
+        return self.preprocessing.normalize(pixels)
+
+
+def _examples_used(count: int, batch_size: int) -> int:
+    alone = count % batch_size == 1 and batch_size > 1
+    return count - 1 if alone and count > 1 else count

@@ -1,0 +1,95 @@
+"""Image files as a Dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from nnrecipe.core.errors import UserError
+from nnrecipe.data.images import GRAY_MODES, from_pil, gray_or_rgb
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """What all images of a Dataset are made to be: `mode` is `L` or `RGB`.
+
+    Files of another size than `width` x `height` are resized if `resize` is set, else refused;
+    `model` is the file that the size was taken from.
+    """
+
+    mode: str
+    width: int
+    height: int
+    resize: bool
+    model: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(C, H, W)`."""
+        return 1 if self.mode == "L" else 3, self.height, self.width
+
+    @classmethod
+    def of(cls, paths: Sequence[str], *, size: int | None) -> ImageFormat:
+        """Gray if all files are gray; squares of side `size`, or as large as the first file.
+
+        Raises `UserError` for a file that isn't an image.
+        """
+        from PIL import Image
+
+        with blaming_file(paths[0]), Image.open(paths[0]) as first:
+            width, height = first.size
+        mode = "L" if all(_is_gray(paths)) else "RGB"
+        return cls(mode, size or width, size or height, resize=size is not None, model=paths[0])
+
+
+class ImageFiles(Dataset[Any]):
+    """`(uint8 [C, H, W], class)` of each file."""
+
+    def __init__(self, paths: Sequence[str], labels: Sequence[int], target: ImageFormat) -> None:
+        self._paths = paths
+        self._labels = labels
+        self._target = target
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Raises `UserError` naming the file if it is broken or of another size."""
+        from PIL import Image
+
+        path, target = self._paths[index], self._target
+        with blaming_file(path), Image.open(path) as file:
+            image = gray_or_rgb(file, mode=target.mode)
+            if target.resize:
+                image = image.resize((target.width, target.height), Image.Resampling.BILINEAR)
+            pixels = from_pil(image)
+        if tuple(pixels.shape) != target.shape:
+            raise UserError(
+                f"data.root: the images differ in size: {target.model} is "
+                f"{target.width}x{target.height}, {path} is {image.width}x{image.height}: "
+                f"set data.image_size to resize them all"
+            )
+        return pixels, self._labels[index]
+
+
+@contextmanager
+def blaming_file(path: str) -> Iterator[None]:
+    """Report an exception in the block as a fault of the image file at `path`."""
+    try:
+        yield
+    except Exception as error:
+        problem = f"{path} can't be read as an image: {error}"
+        raise UserError(f"data.root: {problem}: mend or remove it") from error
+
+
+def _is_gray(paths: Iterable[str]) -> Iterator[bool]:
+    from PIL import Image
+
+    for path in paths:
+        with blaming_file(path), Image.open(path) as image:
+            yield image.mode in GRAY_MODES

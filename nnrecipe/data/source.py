@@ -1,0 +1,65 @@
+"""Data that nnrecipe reads and divides itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from nnrecipe.core.spec import Count, Fraction
+from nnrecipe.data.images import resize
+from nnrecipe.data.partition import hold_out, subset
+from nnrecipe.data.spec import DataSpec
+from nnrecipe.data.split import ResidentSplit, Split
+
+
+class SourceSpec(DataSpec):
+    """The fields of the kinds of data that nnrecipe reads and divides itself."""
+
+    root: Path = Field(
+        default_factory=lambda: Path(os.environ.get("NNRECIPE_DATA", "data")),
+        description="folder of the data; by default the variable NNRECIPE_DATA, else data/",
+    )
+    val_fraction: Fraction = Field(
+        0.1, description="share of the training examples that is held out for validation"
+    )
+    image_size: Count | None = Field(
+        None, description="resize all images to a square of this side, in pixels"
+    )
+
+    def divide(
+        self, targets: Tensor, classes: Sequence[str], *, seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """Indices of the training (at most `limit`) and validation examples among `targets`.
+
+        Raises `UserError` if a class has too few examples for both.
+        """
+        train, val = hold_out(
+            targets, self.val_fraction, seed=seed, path="data.val_fraction", classes=classes
+        )
+        return train[subset(targets[train], self.limit, seed=seed)], val
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images in memory: `pixels: [N, C, H, W]` uint8, `targets: [N]` int64."""
+
+    pixels: Tensor
+    targets: Tensor
+
+    def resized(self, size: int | None) -> Images:
+        """The images as squares of side `size`; None leaves them as they are."""
+        return self if size is None else Images(resize(self.pixels, size), self.targets)
+
+    def split(self, indices: Tensor, *, device: torch.device) -> Split:
+        """The images at `indices`, held on the device."""
+        return ResidentSplit(self.pixels[indices], self.targets[indices], device=device)
+
+    def whole(self, *, device: torch.device) -> Split:
+        """All images, held on the device."""
+        return ResidentSplit(self.pixels, self.targets, device=device)

@@ -1,0 +1,164 @@
+"""Examples that are read from a Dataset as they are needed, in parallel if there are workers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from nnrecipe.core.errors import UserError
+from nnrecipe.core.seeding import derive_seed, isolated_rng, seed_everything
+from nnrecipe.core.targets import blaming
+from nnrecipe.data.batch import Batch
+from nnrecipe.data.examples import as_input, as_label, describe, with_channels
+from nnrecipe.data.split import Split
+
+Request = tuple[int, list[int]]
+"""A batch to read: a seed for the Dataset's own randomness, and indices."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a Dataset comes from, for messages: the YAML path, and its name (`my:data: train`)."""
+
+    path: str
+    name: str
+
+
+class StreamedSplit(Split):
+    """Examples of a Dataset whose classes are known."""
+
+    def __init__(self, stream: Stream, targets: Tensor) -> None:
+        self.targets = targets
+        self._stream = stream
+
+    def batches(
+        self, batch_size: int, *, order: Tensor | None = None, seed: int | None = None
+    ) -> Iterator[Batch]:
+        """See `Split.batches`."""
+        order = torch.arange(len(self)) if order is None else order.cpu()
+        return self._stream.read(order.split(batch_size), seed=seed)
+
+    def examples(self, indices: Tensor) -> Batch:
+        """See `Split.examples`."""
+        return self._stream.fetch(indices)
+
+
+class Stream:
+    """Reads batches of a Dataset on to the device, in this process or in workers.
+
+    What the Dataset draws from the global generators of python, numpy and torch is seeded batch by
+    batch: the same whatever the number of workers, and without a trace on this process's own.
+    """
+
+    def __init__(
+        self, dataset: Dataset[Any], source: Source, *, device: torch.device, workers: int = 0
+    ) -> None:
+        """Reads the first example, which all others must be like. Raises `UserError`."""
+        self._device = device
+        self._workers = workers
+        self._reader = _Reader(dataset, source)
+        self._passes = itertools.count()
+        self._idle: tuple[_Requests, DataLoader[Any]] | None = None
+
+    def read(self, chunks: Sequence[Tensor], *, seed: int | None = None) -> Iterator[Batch]:
+        """The batches of examples that `chunks` (indices) name. Raises `UserError`."""
+        # A pass that starts within another gets workers of its own.
+        requests, loader = self._idle or self._start()
+        self._idle = None
+        requests.chunks = chunks
+        requests.seed = next(self._passes) if seed is None else seed
+        try:
+            for batch in loader:
+                yield self._deliver(batch)
+        finally:
+            self._idle = requests, loader
+
+    def fetch(self, indices: Tensor) -> Batch:
+        """The examples at `indices: [M]`, read in this process. Raises `UserError`."""
+        return self._deliver(self._reader[derive_seed(next(self._passes)), indices.tolist()])
+
+    def _start(self) -> tuple[_Requests, DataLoader[Any]]:
+        requests = _Requests()
+        loader: DataLoader[Any] = DataLoader(
+            self._reader,
+            batch_size=None,
+            sampler=requests,
+            num_workers=self._workers,
+            persistent_workers=self._workers > 0,
+            pin_memory=self._device.type == "cuda",
+            generator=torch.Generator(),  # else each pass would draw from the global one
+        )
+        return requests, loader
+
+    def _deliver(self, batch: Batch | UserError) -> Batch:
+        if isinstance(batch, UserError):
+            raise batch
+        inputs, targets = batch
+        return Batch(
+            inputs.to(self._device, non_blocking=True), targets.to(self._device, non_blocking=True)
+        )
+
+
+class _Requests:
+    """The sampler of a `Stream`: what to read in the next pass."""
+
+    def __init__(self) -> None:
+        self.chunks: Sequence[Tensor] = ()
+        self.seed = 0
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[Request]:
+        for number, chunk in enumerate(self.chunks):
+            yield derive_seed(self.seed, number), chunk.tolist()
+
+
+class _Reader(Dataset[Any]):
+    """Turns a request into a batch, or into the error to report: an exception would lose its words
+    on its way out of a worker.
+    """
+
+    def __init__(self, dataset: Dataset[Any], source: Source) -> None:
+        self._dataset = dataset
+        self._source = source
+        with isolated_rng(0):
+            self._first, _ = self._example(0)
+
+    def __getitem__(self, request: Request) -> Batch | UserError:
+        seed, indices = request
+        try:
+            if get_worker_info() is not None:
+                seed_everything(seed)
+                return self._read(indices)
+            with isolated_rng(seed):
+                return self._read(indices)
+        except UserError as error:
+            return error
+
+    def _read(self, indices: list[int]) -> Batch:
+        images, labels = zip(*(self._example(index) for index in indices), strict=True)
+        for index, image in zip(indices, images, strict=True):
+            if (image.shape, image.dtype) != (self._first.shape, self._first.dtype):
+                raise UserError(
+                    f"{self._where(index)} is {describe(image)}, but the first example is "
+                    f"{describe(self._first)}: make all alike (resize or crop the images)"
+                )
+        return Batch(with_channels(torch.stack(images)), torch.tensor(labels))
+
+    def _example(self, index: int) -> tuple[Tensor, int]:
+        where = self._where(index)
+        with blaming(self._source.path, f"{self._source.name}[{index}]"):
+            item = self._dataset[index]
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise UserError(f"{where}: expected (image, label), got {type(item).__name__}")
+        return as_input(item[0], where=where), as_label(item[1], where=where)
+
+    def _where(self, index: int) -> str:
+        return f"{self._source.path}: {self._source.name}[{index}]"

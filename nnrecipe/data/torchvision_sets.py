@@ -1,0 +1,143 @@
+"""The classic image sets, read by torchvision and held in memory."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from nnrecipe.core.errors import UserError
+from nnrecipe.core.shapes import InputShape
+from nnrecipe.core.spec import Flag
+from nnrecipe.core.targets import describe
+from nnrecipe.data.bundle import DataBundle
+from nnrecipe.data.source import Images, SourceSpec
+from nnrecipe.data.spec import Splits
+
+
+class TorchvisionSpec(SourceSpec):
+    """A set that torchvision has in a training and a test part."""
+
+    shape: ClassVar[InputShape]
+    class_count: ClassVar[int] = 10
+    folder: ClassVar[str]  # below root, for messages
+
+    download: Flag = Field(True, description="fetch the files if they aren't under root yet")
+
+    @abstractmethod
+    def reader(self) -> type[Any]:
+        """Torchvision's class for the set."""
+
+    def input_shape(self) -> InputShape:
+        """The set's own, or as `image_size` says."""
+        channels, height, width = self.shape
+        return channels, self.image_size or height, self.image_size or width
+
+    def num_classes(self) -> int:
+        """The set's own."""
+        return self.class_count
+
+    def build(self, *, device: torch.device, seed: int, workers: int = 0) -> DataBundle:  # noqa: ARG002
+        """See `DataSpec.build`; the indices are places in torchvision's training part.
+
+        Raises `UserError` if the files are neither there nor to be had.
+        """
+        source, test = self._read(train=True), self._read(train=False)
+        classes = tuple(source.classes)
+        images = _images(source).resized(self.image_size)
+        train, val = self.divide(images.targets, classes, seed=seed)
+        splits = Splits(
+            train=images.split(train, device=device),
+            val=images.split(val, device=device),
+            test=_images(test).resized(self.image_size).whole(device=device),
+            classes=classes,
+            indices={"train": train.tolist(), "val": val.tolist()},
+        )
+        return self.bundle(splits, device=device)
+
+    def _read(self, *, train: bool) -> Any:
+        root = self.root.expanduser()
+        reader = self.reader()
+        where = f"data.root: {root}: looked for {self.folder} in {root.resolve()}"
+        remedy = "put the files there, or point data.root or NNRECIPE_DATA to them"
+        with warnings.catch_warnings():  # the pickles of CIFAR are older than today's NumPy
+            warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+            try:
+                return reader(root, train=train, download=False)
+            except Exception as error:
+                if not self.download:
+                    hint = f"{remedy}, or allow data.download"
+                    raise UserError(f"{where}: {describe(error)}: {hint}") from error
+            try:
+                return reader(root, train=train, download=True)
+            except Exception as error:
+                problem = f"not there, and downloading failed: {describe(error)}"
+                raise UserError(f"{where}: {problem}: {remedy}") from error
+
+
+class Mnist(TorchvisionSpec):
+    """MNIST: 70,000 handwritten digits, gray, 28x28 (LeCun et al., 1998)."""
+
+    kind: Literal["mnist"] = "mnist"
+    shape = (1, 28, 28)
+    folder = "MNIST/raw"
+
+    def reader(self) -> type[Any]:
+        """See `TorchvisionSpec.reader`."""
+        from torchvision.datasets import MNIST
+
+        return MNIST  # type: ignore[no-any-return]
+
+
+class FashionMnist(TorchvisionSpec):
+    """Fashion-MNIST: 70,000 pictures of clothes, gray, 28x28 (Xiao et al., 2017)."""
+
+    kind: Literal["fashion_mnist"] = "fashion_mnist"
+    shape = (1, 28, 28)
+    folder = "FashionMNIST/raw"
+
+    def reader(self) -> type[Any]:
+        """See `TorchvisionSpec.reader`."""
+        from torchvision.datasets import FashionMNIST
+
+        return FashionMNIST  # type: ignore[no-any-return]
+
+
+class Cifar10(TorchvisionSpec):
+    """CIFAR-10: 60,000 photographs in 10 classes, RGB, 32x32 (Krizhevsky, 2009)."""
+
+    kind: Literal["cifar10"] = "cifar10"
+    shape = (3, 32, 32)
+    folder = "cifar-10-batches-py"
+
+    def reader(self) -> type[Any]:
+        """See `TorchvisionSpec.reader`."""
+        from torchvision.datasets import CIFAR10
+
+        return CIFAR10  # type: ignore[no-any-return]
+
+
+class Cifar100(TorchvisionSpec):
+    """CIFAR-100: 60,000 photographs in 100 classes, RGB, 32x32 (Krizhevsky, 2009)."""
+
+    kind: Literal["cifar100"] = "cifar100"
+    shape = (3, 32, 32)
+    class_count = 100
+    folder = "cifar-100-python"
+
+    def reader(self) -> type[Any]:
+        """See `TorchvisionSpec.reader`."""
+        from torchvision.datasets import CIFAR100
+
+        return CIFAR100  # type: ignore[no-any-return]
+
+
+def _images(source: Any) -> Images:
+    """Torchvision's own arrays: `[N, H, W]` (MNIST's) or `[N, H, W, C]` (CIFAR's), uint8."""
+    pixels = torch.as_tensor(source.data)
+    pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
+    return Images(pixels, torch.as_tensor(source.targets).long())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nnrecipe.core.findings import Report
     from nnrecipe.recipe import LoadedRecipe
 
-FAST = ("training.epochs=1", "data.limit=2000")
+FAST = ("training.epochs=1", "data.limit=2000", "scheduler.warmup=0")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,8 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except _Crash as crash:
+        return _unexpected(crash.error, arguments, crash.folder)
     except Exception as error:
         return _unexpected(error, arguments)
+
+
+class _Crash(Exception):  # noqa: N818 - what it wraps is the error
+    """An error of ours in a run, and the run's folder."""
+
+    def __init__(self, error: Exception, folder: Path) -> None:
+        super().__init__(str(error))
+        self.error, self.folder = error, folder
 
 
 def _complain(error: UserError) -> int:
@@ -60,19 +70,19 @@ def _complain(error: UserError) -> int:
     return 2
 
 
-def _unexpected(error: Exception, arguments: Sequence[str]) -> int:
-    """Save the traceback where a report of the error can take it from; one line on the terminal."""
+def _unexpected(error: Exception, arguments: Sequence[str], folder: Path | None = None) -> int:
+    """Save the traceback, in the run's folder if there is one; say one line on the terminal."""
     from nnrecipe.core.targets import describe, is_users_fault
 
     if is_users_fault(error):
         return _complain(UserError(f"your own code failed: {describe(error)}"))
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="nnrecipe-", suffix="-error.txt", delete=False, errors="backslashreplace"
-    ) as file:
-        file.write(f"nnrecipe {' '.join(arguments)}\n\n")
-        traceback.print_exception(error, file=file)
-    kind, text = type(error).__name__, " ".join(str(error).split())[:200]
-    click.echo(f"unexpected error: {kind}: {text} (traceback: {file.name})", err=True)
+    if folder is None or not folder.is_dir():
+        folder = Path(tempfile.mkdtemp(prefix="nnrecipe-"))
+    path = folder / "error.txt"
+    told = "".join(traceback.format_exception(error))
+    path.write_text(f"nnrecipe {' '.join(arguments)}\n\n{told}", errors="backslashreplace")
+    text = " ".join(str(error).split())[:200]
+    click.echo(f"unexpected error: {type(error).__name__}: {text} (see {path})", err=True)
     return 3
 
 
@@ -158,9 +168,10 @@ def run(
     if print_config:
         click.echo("\n".join(one.resolved for one in loaded), nl=False)
         return 0
+    name, moment = loaded[0].recipe.name, time.strftime("%Y-%m-%d_%H-%M-%S")
+    base = output or Path("runs") / name / f"{moment}-{os.getpid()}"
     if not seeds:
-        return _walk(loaded[0], output, stages, keep_going).exit_code
-    base = output or Path("runs") / loaded[0].recipe.name / time.strftime("%Y-%m-%d_%H-%M-%S")
+        return _walk(loaded[0], base, stages, keep_going).exit_code
     folders = [base / f"seed-{seed}" for seed in seeds]
     reports = [
         _walk(one, folder, stages, keep_going) for one, folder in zip(loaded, folders, strict=True)
@@ -170,19 +181,24 @@ def run(
 
 
 def _walk(
-    loaded: LoadedRecipe, output: Path | None, stages: Sequence[str] | None, keep_going: bool
+    loaded: LoadedRecipe, folder: Path, stages: Sequence[str] | None, keep_going: bool
 ) -> Report:
     from nnrecipe.report import print_report, terminal_progress
     from nnrecipe.runner import run_recipe
 
-    outcome = run_recipe(
-        loaded.recipe,
-        output=output,
-        stages=stages,
-        keep_going=keep_going,
-        progress=terminal_progress(),
-        source=loaded.record,
-    )
+    try:
+        outcome = run_recipe(
+            loaded.recipe,
+            output=folder,
+            stages=stages,
+            keep_going=keep_going,
+            progress=terminal_progress(),
+            source=loaded.record,
+        )
+    except UserError:
+        raise
+    except Exception as error:
+        raise _Crash(error, folder) from error
     print_report(outcome.report, outcome.folder)
     return outcome.report
 

@@ -64,7 +64,7 @@ class ByKind:
         return value
 
 
-def members(family: Any) -> tuple[type[Spec], ...]:
+def members(family: Any) -> tuple[type[Any], ...]:
     """The spec classes of a family declared as `Annotated[A | B, ByKind()]`, in its order."""
     union = get_args(family)[0]
     return get_args(union) or (union,)

@@ -62,11 +62,11 @@ def call_target(path: str, target: str, /, *args: Any, **kwargs: Any) -> Any:
 
 
 def accepted(function: Callable[..., Any], **offers: Any) -> dict[str, Any]:
-    """Those of the offered keyword arguments that `function` takes."""
-    parameters = inspect.signature(function).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return offers
-    names = {parameter.name for parameter in parameters}
+    """Those of the offered keyword arguments that `function` names among its parameters.
+
+    A `**kwargs` doesn't count: what it is handed on to may not know them.
+    """
+    names = inspect.signature(function).parameters
     return {name: value for name, value in offers.items() if name in names}
 
 

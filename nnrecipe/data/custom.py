@@ -112,7 +112,7 @@ class Custom(DataSpec):
             places = torch.linspace(0, count - 1, min(count, SPOT_CHECKS)).long()
             if torch.equal(declared[places].double(), stream.fetch(places).targets.double()):
                 return as_labels(declared.cpu(), where=where)
-        chunks = torch.arange(count).split(READ_AT_ONCE)
+        chunks = torch.split(torch.arange(count), READ_AT_ONCE)
         return torch.cat([batch.targets for batch in stream.read(chunks)])
 
     def _class_names(self, train: Dataset[Any], labels: dict[str, Tensor]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ def as_input(value: Any, *, where: str) -> Tensor:
 
     try:
         if isinstance(value, Image):
-            return from_pil(gray_or_rgb(value))
+            return torch.from_numpy(from_pil(gray_or_rgb(value)))
         if isinstance(value, np.ndarray):
             value = torch.from_numpy(np.array(_channels_first(value), order="C"))
         return uint8_or_float(torch.as_tensor(value))

@@ -16,14 +16,13 @@ from torch import Tensor
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.spec import Fraction
 from nnrecipe.data.bundle import DataBundle
-from nnrecipe.data.image_files import ImageFiles, ImageFormat
+from nnrecipe.data.image_files import ImageFiles, ImageFormat, read_all
 from nnrecipe.data.partition import hold_out, subset
 from nnrecipe.data.source import SourceSpec
 from nnrecipe.data.spec import Splits
 from nnrecipe.data.split import RESIDENT_BYTES, ResidentSplit, Split
 from nnrecipe.data.streamed import Source, Stream, StreamedSplit
 
-LOAD_IMAGES = 256  # files that a worker reads at a time while filling the memory
 FEW_IMAGES = 4096  # fewer are read sooner than workers start
 
 
@@ -55,11 +54,10 @@ class ImageFolder(SourceSpec):
         def split(name: str) -> Split:
             part = parts[name]
             files = ImageFiles(part.paths, part.targets.tolist(), target)
-            source = Source("data.root", f"{self.root}: {name}")
             if resident:
-                loading = workers or _load_workers(len(part.paths))
-                stream = Stream(files, source, device=torch.device("cpu"), workers=loading)
-                return ResidentSplit(_read_all(stream, part, target), part.targets, device=device)
+                pixels = read_all(files, workers=workers or _load_workers(len(files)))
+                return ResidentSplit(pixels, part.targets, device=device)
+            source = Source("data.root", f"{self.root}: {name}")
             stream = Stream(files, source, device=device, workers=workers)
             return StreamedSplit(stream, part.targets)
 
@@ -143,12 +141,3 @@ def _load_workers(count: int) -> int:
     """Processes for reading files once: threads don't speed up the reading of small images."""
     forks = multiprocessing.get_start_method() == "fork"  # others would run the main script again
     return len(os.sched_getaffinity(0)) if forks and count >= FEW_IMAGES else 0
-
-
-def _read_all(stream: Stream, part: _Files, target: ImageFormat) -> Tensor:
-    """All images of a part: `[N, C, H, W]` uint8."""
-    pixels = torch.empty((len(part.paths), *target.shape), dtype=torch.uint8)
-    places = torch.arange(len(part.paths)).split(LOAD_IMAGES)
-    for indices, batch in zip(places, stream.read(places), strict=True):
-        pixels[indices[0] : indices[-1] + 1] = batch.inputs
-    return pixels

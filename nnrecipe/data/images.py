@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ def resize(images: Tensor, size: int) -> Tensor:
         return images
     resized = (
         F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True)
-        for part in images.split(RESIZE_IMAGES)
+        for part in torch.split(images, RESIZE_IMAGES)
     )
     return torch.cat([part.round_().clamp_(0, 255).byte() for part in resized])
 
@@ -39,7 +39,7 @@ def gray_or_rgb(image: Image, *, mode: str | None = None) -> Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def from_pil(image: Image) -> Tensor:
+def from_pil(image: Image) -> np.ndarray[Any, Any]:
     """A PIL image in mode `L` or `RGB` as uint8 `[C, H, W]`."""
-    pixels = torch.from_numpy(np.array(image))
-    return pixels.view(image.height, image.width, -1).permute(2, 0, 1).contiguous()
+    pixels = np.array(image)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -60,10 +60,14 @@ class ResidentSplit(Split):
     ) -> Iterator[Batch]:
         """See `Split.batches`."""
         if order is None:
-            pairs = zip(self._inputs.split(batch_size), self._labels.split(batch_size), strict=True)
+            pairs = zip(
+                torch.split(self._inputs, batch_size),
+                torch.split(self._labels, batch_size),
+                strict=True,
+            )
             yield from (self._deliver(inputs, labels) for inputs, labels in pairs)
             return
-        for indices in order.to(self._inputs.device).split(batch_size):
+        for indices in torch.split(order.to(self._inputs.device), batch_size):
             yield self.examples(indices)
 
     def examples(self, indices: Tensor) -> Batch:

@@ -42,7 +42,7 @@ class StreamedSplit(Split):
     ) -> Iterator[Batch]:
         """See `Split.batches`."""
         order = torch.arange(len(self)) if order is None else order.cpu()
-        return self._stream.read(order.split(batch_size), seed=seed)
+        return self._stream.read(torch.split(order, batch_size), seed=seed)
 
     def examples(self, indices: Tensor) -> Batch:
         """See `Split.examples`."""
@@ -121,9 +121,7 @@ class _Requests:
 
 
 class _Reader(Dataset[Any]):
-    """Turns a request into a batch, or into the error to report: an exception would lose its words
-    on its way out of a worker.
-    """
+    """Turns a request into a batch; or into what is wrong, which a worker can't raise whole."""
 
     def __init__(self, dataset: Dataset[Any], source: Source) -> None:
         self._dataset = dataset

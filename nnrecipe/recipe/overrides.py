@@ -69,7 +69,9 @@ class _Override:
         if self.new is not None:
             return spell_out(self.new, slot)
         if node is None:
-            raise self.error(len(self.path), "there is nothing to drop", "the config doesn't give it")
+            raise self.error(
+                len(self.path), "there is nothing to drop", "the config doesn't give it"
+            )
         return None
 
     def in_list(self, node: Node, slot: Slot, depth: int) -> Node:

@@ -25,6 +25,7 @@ def conflicts(recipe: Recipe) -> Iterator[PydanticCustomError]:
     """Everything in which the parts don't fit each other."""
     yield from _network(recipe)
     yield from _stages(recipe)
+    yield from _schedule(recipe)
 
 
 def _network(recipe: Recipe) -> Iterator[PydanticCustomError]:
@@ -48,6 +49,14 @@ def _network(recipe: Recipe) -> Iterator[PydanticCustomError]:
     except (RuntimeError, OverflowError) as error:  # torch, on sizes beyond 2**63
         message = f"is too large: {str(error).splitlines()[0]}"
         yield conflict("architecture", message, "make the layers smaller")
+
+
+def _schedule(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether a warm-up that is given in epochs leaves some of the training."""
+    warmup, epochs = recipe.scheduler.warmup, recipe.training.epochs
+    if isinstance(warmup, str) and float(warmup.split()[0]) >= epochs:
+        message = f"{warmup} leaves nothing of the training, which has training.epochs: {epochs}"
+        yield conflict("scheduler.warmup", message, "shorten it, or train longer")
 
 
 def _try_to_build(recipe: Recipe) -> None:

@@ -10,17 +10,9 @@ from pydantic import Field
 from torch import Tensor
 
 from nnrecipe.checks import DataCheck
-from nnrecipe.checks.data import (
-    ClassesCheck,
-    ConstantCheck,
-    FiniteCheck,
-    ScaleCheck,
-    ShiftCheck,
-    StableCheck,
-)
 from nnrecipe.core.findings import StageResult
 from nnrecipe.core.seeding import generator
-from nnrecipe.core.spec import Spec
+from nnrecipe.core.spec import Spec, members
 from nnrecipe.data import Split
 from nnrecipe.stages.run import Run
 
@@ -30,14 +22,7 @@ class DataStage(Spec):
 
     kind: Literal["data"] = "data"
     checks: tuple[DataCheck, ...] = Field(
-        (
-            FiniteCheck(),
-            ScaleCheck(),
-            ConstantCheck(),
-            ClassesCheck(),
-            ShiftCheck(),
-            StableCheck(),
-        ),
+        tuple(check() for check in members(DataCheck)),
         description="what is checked, in this order",
     )
 

@@ -8,13 +8,9 @@ import torch
 from pydantic import Field
 
 from nnrecipe.checks import Bench, SanityCheck
-from nnrecipe.checks.gradients import GradientCheck, ReachCheck
-from nnrecipe.checks.loss import LossAtChanceCheck, LossFormCheck
-from nnrecipe.checks.outputs import OutputsCheck
-from nnrecipe.checks.regularization import RegularizationCheck
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, StageResult, Verdict
-from nnrecipe.core.spec import Spec
+from nnrecipe.core.spec import Spec, members
 from nnrecipe.stages.run import Run
 
 
@@ -23,14 +19,7 @@ class SanityStage(Spec):
 
     kind: Literal["sanity"] = "sanity"
     checks: tuple[SanityCheck, ...] = Field(
-        (
-            OutputsCheck(),
-            LossFormCheck(),
-            LossAtChanceCheck(),
-            RegularizationCheck(),
-            ReachCheck(),
-            GradientCheck(),
-        ),
+        tuple(check() for check in members(SanityCheck)),
         description="what is checked, in this order",
     )
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable
 from nnrecipe.training.setup import TrainSetup
 from nnrecipe.training.steps import train_steps
+
+LOST = 10.0
+"""A loss that grows to so many times its start has diverged, even if it should come back."""
 
 
 class Band(StrEnum):
@@ -43,15 +46,22 @@ class Rung:
 
 
 def climb(setup: TrainSetup, batches: Sequence[Batch], *, rate: float, start: float) -> Rung:
-    """Train one fresh setup on the batches; the last quarter of the steps gives the end."""
+    """Train one fresh setup on the batches; the last quarter of the steps gives the end.
+
+    It is cut short, and has diverged, once a loss isn't finite or is `LOST` times the start.
+    """
     tail = max(1, len(batches) // 4)
-    losses = []
+    losses: list[Tensor] = []
     for record in train_steps(setup, batches):
         losses.append(record.loss)
-        if record.step % 8 == 7 and _lost(losses[-1], start):
+        at_end = record.step == len(batches) - 1
+        if (record.step % 8 == 7 or at_end) and _lost(torch.stack(losses[-8:]), start):
             return Rung(rate, start, math.inf)
-    end = torch.stack(losses[-tail:]).mean().item()
-    return Rung(rate, start, end if math.isfinite(end) else math.inf)
+    return Rung(rate, start, torch.stack(losses[-tail:]).mean().item())
+
+
+def _lost(losses: Tensor, start: float) -> bool:
+    return not losses.max().item() <= LOST * max(abs(start), 1e-12)  # NaN is lost
 
 
 def start_loss(model: nn.Module, loss: LossCallable, batches: Sequence[Batch]) -> float:
@@ -62,11 +72,6 @@ def start_loss(model: nn.Module, loss: LossCallable, batches: Sequence[Batch]) -
         return (
             torch.stack([loss(model(batch.inputs), batch.targets) for batch in tail]).mean().item()
         )
-
-
-def _lost(loss: torch.Tensor, start: float) -> bool:
-    value = loss.item()
-    return not math.isfinite(value) or value > 1000 * max(abs(start), 1.0)
 
 
 def bands(rungs: Sequence[Rung], *, least: float = 0.1) -> dict[float, Band]:

@@ -1,0 +1,260 @@
+"""Every stage on a small model and made-up data: what it leaves behind, and its verdicts."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from samples import blobs, make_bench, perceptron
+from torch import nn
+
+from nnrecipe.core.causes import Cause
+from nnrecipe.core.errors import UserError
+from nnrecipe.core.findings import StageResult, Verdict
+from nnrecipe.core.logbook import Logbook, NoTracking
+from nnrecipe.core.progress import Silence
+from nnrecipe.core.spec import kind_of, members
+from nnrecipe.data.split import ResidentSplit
+from nnrecipe.regularization import EarlyStopping
+from nnrecipe.schedulers import Constant
+from nnrecipe.stages import Run, Stage
+from nnrecipe.stages.evaluate import EvaluateStage
+from nnrecipe.stages.lr_probe import LrProbeStage
+from nnrecipe.stages.overfit import OverfitStage
+from nnrecipe.stages.sanity import SanityStage
+from nnrecipe.stages.train import TrainStage
+from nnrecipe.training import TrainingSpec
+from nnrecipe.training.checkpoint import load_checkpoint
+
+
+def _run(folder: Path, **changes: Any) -> Run:
+    settings = {"epochs": changes.pop("epochs", 4), "batch_size": 32, "monitor_every": 3}
+    stopping = changes.pop("early_stopping", None)
+    for name in ("plots", "checkpoints"):
+        (folder / name).mkdir(exist_ok=True)
+    return Run(
+        bench=make_bench(**changes),
+        training=TrainingSpec(**settings),
+        scheduler=Constant(),
+        early_stopping=stopping,
+        folder=folder,
+        logbook=Logbook(folder, NoTracking()),
+        progress=Silence(),
+        recipe={},
+    )
+
+
+def _walk(run: Run, *stages: Any) -> list[StageResult]:
+    with run.logbook:
+        for stage in stages:
+            run.results.append(stage.run(run))
+    return run.results
+
+
+def test_a_healthy_model_passes_every_stage(tmp_path: Path) -> None:
+    test = ResidentSplit(*blobs(60, seed=3), device=torch.device("cpu"))
+    run = _run(tmp_path, chance=math.log(4), data={"test": test})
+    results = _walk(run, *(stage() for stage in members(Stage)))
+    assert [result.stage for result in results] == [kind_of(stage) for stage in members(Stage)]
+    for result in results:
+        assert result.verdict is Verdict.PASS, result.findings
+        assert result.findings
+        assert result.facts
+    assert set(run.metrics) == {
+        f"{split}_{figure}" for split in ("train", "val", "test") for figure in ("loss", "accuracy")
+    }
+    assert run.metrics["test_accuracy"] > 0.95
+
+
+def _softmax() -> nn.Module:
+    return nn.Sequential(perceptron(), nn.Softmax(1))
+
+
+def _blind() -> nn.Module:
+    class Blind(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = perceptron()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(0 * x)  # type: ignore[no-any-return]
+
+    return Blind()
+
+
+@pytest.mark.parametrize(
+    ("model", "cause"), [(_softmax, Cause.DOUBLE_SOFTMAX), (_blind, Cause.INPUT_IGNORED)]
+)
+def test_what_cannot_overfit_fails_with_its_cause(model: Any, cause: Cause, tmp_path: Path) -> None:
+    inputs, _ = blobs(200, seed=1)
+    # Labels that don't follow from the inputs: probabilities can't be pushed far enough apart.
+    labels = torch.randint(4, (200,), generator=torch.Generator().manual_seed(0))
+    run = _run(tmp_path, model=model, train=(inputs, labels))
+    stage = OverfitStage(steps=60)
+    (result,) = _walk(run, stage)
+    if result.verdict is Verdict.FAIL:
+        assert result.findings[0].cause is cause
+    else:  # the softmax may still get every example right, if barely
+        assert cause is Cause.DOUBLE_SOFTMAX
+        assert result.facts["loss"] > 0.7
+
+
+def _linear() -> nn.Module:
+    """Two linear layers: unlike tanh units they don't saturate, so that a high rate explodes."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 16), nn.Linear(16, 4))
+
+
+@pytest.mark.parametrize(("rate", "cause"), [(1e-6, Cause.LR_TOO_LOW), (1e5, Cause.LR_TOO_HIGH)])
+def test_overfit_tells_the_rate_from_the_model(rate: float, cause: Cause, tmp_path: Path) -> None:
+    run = _run(tmp_path, learning_rate=rate, model=_linear)
+    (result,) = _walk(run, OverfitStage(steps=100))
+    (finding,) = result.findings
+    assert finding.verdict is Verdict.WARN
+    assert finding.cause is cause
+    assert "adam" in finding.measured
+
+
+def test_overfit_takes_its_examples_from_every_class(tmp_path: Path) -> None:
+    inputs, labels = blobs(400, seed=1)
+    order = labels.argsort()
+    run = _run(tmp_path, train=(inputs[order], labels[order]))
+    (result,) = _walk(run, OverfitStage(examples=8))
+    assert result.facts["examples"] == 8
+    assert result.facts["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rate", "verdict", "cause"),
+    [
+        (1e-6, Verdict.WARN, Cause.LR_TOO_LOW),
+        (0.3, Verdict.PASS, None),
+        (1e6, Verdict.FAIL, Cause.LR_TOO_HIGH),
+    ],
+)
+def test_the_probe_judges_the_declared_rate(
+    rate: float, verdict: Verdict, cause: Cause | None, tmp_path: Path
+) -> None:
+    run = _run(tmp_path, learning_rate=rate)
+    (result,) = _walk(run, LrProbeStage())
+    (finding,) = result.findings
+    assert finding.verdict is verdict
+    assert finding.cause is cause
+    assert rate in [rung["lr"] for rung in result.facts["ladder"]]
+    assert run.learning_rate == rate
+
+
+def test_auto_takes_the_suggestion_which_the_declared_rate_does_not_change(tmp_path: Path) -> None:
+    (tmp_path / "auto").mkdir()
+    (tmp_path / "declared").mkdir()
+    auto = _run(tmp_path / "auto", learning_rate=None)
+    (result,) = _walk(auto, LrProbeStage())
+    assert result.verdict is Verdict.PASS
+    assert auto.learning_rate == result.facts["suggested"]
+    low, high = result.facts["good"]
+    assert low <= auto.learning_rate <= high
+    declared = _run(tmp_path / "declared", learning_rate=0.0123)
+    _walk(declared, LrProbeStage())
+    assert declared.suggested_rate == auto.suggested_rate
+
+
+def test_without_a_falling_rate_auto_is_an_error(tmp_path: Path) -> None:
+    run = _run(tmp_path, learning_rate=None, model=_blind, loss=lambda z, y: (0 * z).sum() + 1.0)
+    (result,) = _walk(run, LrProbeStage(per_decade=1, steps=4))
+    assert result.verdict is Verdict.FAIL
+    with pytest.raises(UserError, match=r"optimizer\.lr: auto"):
+        _ = run.learning_rate
+
+
+def test_train_keeps_the_best_and_the_last(tmp_path: Path) -> None:
+    run = _run(tmp_path, learning_rate=0.05, epochs=3)
+    (result,) = _walk(run, TrainStage())
+    best, last = (
+        load_checkpoint(run.checkpoints / name, device=torch.device("cpu"))
+        for name in ("best.pt", "last.pt")
+    )
+    assert best["epoch"] == result.facts["best_epoch"]
+    assert last["epoch"] == 3
+    assert last["step"] == 3 * run.steps_per_epoch
+    assert "optimizer" in last
+    assert best["classes"] == ["a", "b", "c", "d"]
+    assert set(best["model"]) == set(perceptron().state_dict())
+    assert run.metrics["val_accuracy"] == max(
+        epoch["val_accuracy"] for epoch in result.facts["history"]
+    )
+
+
+def test_early_stopping_stops(tmp_path: Path) -> None:
+    run = _run(
+        tmp_path,
+        learning_rate=1e-9,
+        epochs=30,
+        early_stopping=EarlyStopping(patience=2, min_delta=0.1),
+    )
+    (result,) = _walk(run, TrainStage())
+    assert result.facts["stopped_early"]
+    assert result.facts["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("rate", "check", "cause", "word"),
+    [
+        (1e9, "divergence", Cause.LR_TOO_HIGH, "exploding"),
+        (1e-7, "learning", Cause.LR_TOO_LOW, "too low"),
+    ],
+)
+def test_train_names_an_odd_rate(
+    rate: float, check: str, cause: Cause, word: str, tmp_path: Path
+) -> None:
+    run = _run(tmp_path, learning_rate=rate, model=_linear)
+    (result,) = _walk(run, TrainStage())
+    finding = result.finding(check)
+    assert result.verdict is Verdict.FAIL
+    assert finding.cause is cause
+    assert finding.measured.startswith(word)
+
+
+def test_evaluate_uses_the_checkpoints_preprocessing(tmp_path: Path) -> None:
+    test = ResidentSplit(*blobs(60, seed=3), device=torch.device("cpu"))
+    run = _run(tmp_path, learning_rate=0.2, data={"test": test})
+    _walk(run, TrainStage())
+    run.logbook = Logbook(tmp_path, NoTracking())
+    run.bench.data.preprocessing.mean.fill_(100.0)
+    *_, result = _walk(run, EvaluateStage())
+    assert run.bench.data.preprocessing.mean.item() == 0.0
+    assert result.facts["accuracy"] > 0.95
+    confusion = torch.tensor(result.facts["confusion"])
+    assert confusion.sum() == 60
+    for index, name in enumerate("abcd"):
+        recall = confusion[index, index] / confusion[index].sum()
+        assert result.facts["per_class"][name]["recall"] == pytest.approx(recall.item())
+
+
+def test_evaluate_takes_validation_where_there_is_no_test_split(tmp_path: Path) -> None:
+    run = _run(tmp_path, learning_rate=0.2)
+    *_, result = _walk(run, TrainStage(), EvaluateStage())
+    assert result.facts["split"] == "val"
+    assert "test_accuracy" not in run.metrics
+
+
+def test_evaluate_without_a_model_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="add the train stage"):
+        _walk(_run(tmp_path), EvaluateStage())
+
+
+def test_a_model_that_knows_nothing_fails_evaluation(tmp_path: Path) -> None:
+    inputs, _ = blobs(200, seed=1)
+    noise = torch.randint(4, (200,), generator=torch.Generator().manual_seed(0))
+    run = _run(tmp_path, learning_rate=0.01, train=(inputs, noise))
+    *_, result = _walk(run, TrainStage(), EvaluateStage())
+    assert result.finding("above_chance").verdict is Verdict.FAIL
+
+
+def test_sanity_stops_at_missing_outputs(tmp_path: Path) -> None:
+    def narrow() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
+
+    (result,) = _walk(_run(tmp_path, model=narrow), SanityStage())
+    assert [finding.cause for finding in result.findings] == [Cause.WRONG_OUTPUT_SIZE]

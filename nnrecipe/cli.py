@@ -76,6 +76,9 @@ def _unexpected(error: Exception, arguments: Sequence[str], folder: Path | None 
 
     if is_users_fault(error):
         return _complain(UserError(f"your own code failed: {describe(error)}"))
+    if isinstance(error, MemoryError) or "tried to allocate" in str(error).lower():
+        remedy = "make training.batch_size, the images or the layers smaller, or set data.limit"
+        return _complain(UserError(f"out of memory: {remedy}"))
     if folder is None or not folder.is_dir():
         folder = Path(tempfile.mkdtemp(prefix="nnrecipe-"))
     path = folder / "error.txt"

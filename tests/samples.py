@@ -78,6 +78,7 @@ def make_bench(
         "make_model": fresh,
         "make_optimizer": sgd,
         "loss": loss,
+        "bare_loss": loss,
         "chance": None,
         "penalty": Regularization().penalty(),
         "device": cpu,

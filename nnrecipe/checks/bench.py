@@ -25,15 +25,17 @@ decay out."""
 class Bench:
     """Data, a way to make the model afresh, and the rest of the recipe that training needs.
 
-    `make_model()` gives the same initial weights at every call, on `device`. `chance` is the loss
-    of a uniform guess, None where it is not known. `learning_rate` is None until the probe has
-    chosen it. `frozen` holds the parameter paths that the recipe declares frozen.
+    `make_model()` gives the same initial weights at every call, on `device`. `bare_loss` is the
+    loss without label smoothing. `chance` is the loss of a uniform guess, None where it isn't
+    known. `learning_rate` is None until the probe has chosen it. `frozen` holds the paths of the
+    parameters that the recipe declares frozen.
     """
 
     data: DataBundle
     make_model: Callable[[], nn.Module]
     make_optimizer: MakeOptimizer
     loss: LossCallable
+    bare_loss: LossCallable
     chance: float | None
     penalty: Penalty
     device: torch.device
@@ -63,10 +65,10 @@ class Bench:
         schedule: Schedule = constant,
         monitor_every: int | None = None,
     ) -> TrainSetup:
-        """What it takes to train `model` at `lr`; without penalty and weight decay on request."""
+        """What it takes to train `model` at `lr`; on request without what regularizes."""
         return TrainSetup(
             model=model,
-            loss=self.loss,
+            loss=self.loss if regularized else self.bare_loss,
             optimizer=self.make_optimizer(model, lr=lr, decay=regularized),
             penalty=self.penalty if regularized else Regularization().penalty(),
             device=self.device,

@@ -26,6 +26,7 @@ PATH = "data.target"
 RETURNS = "must return (train, val) or (train, val, test), each a Dataset of (image, label)"
 READ_AT_ONCE = 64  # examples in a batch that is read only for its labels
 SPOT_CHECKS = 32
+SPARSE_LABELS = 1000  # more classes than examples are believed up to here
 
 
 class Custom(DataSpec):
@@ -118,7 +119,7 @@ class Custom(DataSpec):
     def _class_names(self, train: Dataset[Any], labels: dict[str, Tensor]) -> tuple[str, ...]:
         """Names for all classes, also those that the training split lacks."""
         names = class_names(train)
-        count = self.classes or (len(names) if names else 0) or _largest(labels.values()) + 1
+        count = self.classes or (len(names) if names else 0) or self._infer_count(labels.values())
         for name, numbers in labels.items():
             if int(numbers.max()) >= count:
                 found = f"label {int(numbers.max())} among {count} classes (0 ... {count - 1})"
@@ -126,6 +127,16 @@ class Custom(DataSpec):
         if count < 2:
             raise UserError(f"{PATH}: {self.target}: all labels are 0: set data.classes")
         return names if names and len(names) == count else tuple(map(str, range(count)))
+
+    def _infer_count(self, labels: Iterable[Tensor]) -> int:
+        """The largest label + 1. Raises `UserError` if that can't be a number of classes."""
+        numbers = torch.cat(list(labels))
+        count = int(numbers.max()) + 1
+        if count > max(SPARSE_LABELS, len(numbers)):
+            found = f"{len(numbers)} examples with labels up to {count - 1}"
+            remedy = "number the classes 0, 1, 2, ..., or set data.classes"
+            raise UserError(f"{PATH}: {self.target}: {found}: {remedy}")
+        return count
 
     def _split(
         self,
@@ -153,7 +164,3 @@ class Custom(DataSpec):
             if (example.shape, example.dtype) != (first["train"].shape, first["train"].dtype):
                 found = f"{describe(example)} in {name}, {describe(first['train'])} in train"
                 raise UserError(f"{PATH}: {self.target}: examples must be alike, got {found}")
-
-
-def _largest(labels: Iterable[Tensor]) -> int:
-    return max(int(numbers.max()) for numbers in labels)

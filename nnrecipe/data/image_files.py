@@ -96,14 +96,14 @@ def read_all(files: ImageFiles, *, workers: int) -> Tensor:
         _Blocks(files), batch_size=None, num_workers=workers, generator=torch.Generator()
     )
     for part, block in zip(torch.split(pixels, BLOCK), loader, strict=True):
-        if isinstance(block, UserError):
-            raise block
+        if isinstance(block, str):
+            raise UserError(block)
         part.copy_(block)
     return pixels
 
 
 class _Blocks(Dataset[Any]):
-    """Consecutive images, `[BLOCK, C, H, W]`; or what is wrong, which a worker can't raise whole."""
+    """Consecutive images `[BLOCK, C, H, W]`; or what is wrong, which no worker can raise whole."""
 
     def __init__(self, files: ImageFiles) -> None:
         self._files = files
@@ -111,12 +111,12 @@ class _Blocks(Dataset[Any]):
     def __len__(self) -> int:
         return math.ceil(len(self._files) / BLOCK)
 
-    def __getitem__(self, block: int) -> Tensor | UserError:
+    def __getitem__(self, block: int) -> Tensor | str:
         places = range(block * BLOCK, min((block + 1) * BLOCK, len(self._files)))
         try:
             return torch.from_numpy(np.stack([self._files.pixels(place) for place in places]))
         except UserError as error:
-            return error
+            return str(error)
 
 
 @contextmanager

@@ -91,7 +91,7 @@ class ImageFolder(SourceSpec):
         else:
             train, val = self.divide(source.targets[rest], classes, seed=seed)
             places["val"] = rest[val]
-        places["train"] = rest[train]
+        places = {"train": rest[train], **places}
         drawn = {name: source.at(indices) for name, indices in places.items()}
         return classes, drawn | given, {name: part.tolist() for name, part in places.items()}
 

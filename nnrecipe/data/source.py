@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from nnrecipe.core.spec import Count, Fraction
+from nnrecipe.core.spec import Fraction
 from nnrecipe.data.images import resize
 from nnrecipe.data.partition import hold_out, subset
 from nnrecipe.data.spec import DataSpec
-from nnrecipe.data.split import ResidentSplit, Split
+from nnrecipe.data.split import RESIDENT_BYTES, ResidentSplit, Split
 
 
 class SourceSpec(DataSpec):
@@ -28,7 +29,7 @@ class SourceSpec(DataSpec):
     val_fraction: Fraction = Field(
         0.1, description="share of the training examples that is held out for validation"
     )
-    image_size: Count | None = Field(
+    image_size: Annotated[int, Field(strict=True, ge=1, le=2048)] | None = Field(
         None, description="resize all images to a square of this side, in pixels"
     )
 
@@ -47,19 +48,27 @@ class SourceSpec(DataSpec):
 
 @dataclass(frozen=True)
 class Images:
-    """Images in memory: `pixels: [N, C, H, W]` uint8, `targets: [N]` int64."""
+    """Images in memory: `pixels: [N, C, H, W]` uint8, `targets: [N]` int64.
+
+    With a `size`, each batch is resized to squares of that side when it is needed.
+    """
 
     pixels: Tensor
     targets: Tensor
+    size: int | None = None
 
     def resized(self, size: int | None) -> Images:
-        """The images as squares of side `size`; None leaves them as they are."""
-        return self if size is None else Images(resize(self.pixels, size), self.targets)
+        """As squares of side `size`, now if that fits in memory; None leaves them as they are."""
+        if size is None:
+            return self
+        if len(self.pixels) * self.pixels.shape[1] * size**2 > RESIDENT_BYTES:
+            return replace(self, size=size)
+        return Images(resize(self.pixels, size), self.targets)
 
     def split(self, indices: Tensor, *, device: torch.device) -> Split:
         """The images at `indices`, held on the device."""
-        return ResidentSplit(self.pixels[indices], self.targets[indices], device=device)
+        return Images(self.pixels[indices], self.targets[indices], self.size).whole(device=device)
 
     def whole(self, *, device: torch.device) -> Split:
         """All images, held on the device."""
-        return ResidentSplit(self.pixels, self.targets, device=device)
+        return ResidentSplit(self.pixels, self.targets, device=device, size=self.size)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nnrecipe.data.batch import Batch
+from nnrecipe.data.images import resize
 
 RESIDENT_BYTES = 4 * 2**30
 """What fits in this many bytes is held in memory whole."""
@@ -41,13 +42,17 @@ class ResidentSplit(Split):
     """Examples held as one tensor, batched by indexing.
 
     They lie on the device, or, if they take more than `RESIDENT_BYTES`, on the CPU. The batches of
-    a pass in sequence are views of that tensor: not to be written to.
+    a pass in sequence are views of that tensor: not to be written to. With a `size`, images come as
+    squares of that side, resized batch by batch.
     """
 
-    def __init__(self, inputs: Tensor, targets: Tensor, *, device: torch.device) -> None:
+    def __init__(
+        self, inputs: Tensor, targets: Tensor, *, device: torch.device, size: int | None = None
+    ) -> None:
         home = device if inputs.nbytes <= RESIDENT_BYTES else torch.device("cpu")
         self.targets = targets.cpu()
         self._device = device
+        self._size = size
         self._inputs = inputs.to(home)
         self._labels = targets.to(home)
 
@@ -78,6 +83,6 @@ class ResidentSplit(Split):
         )
 
     def _deliver(self, inputs: Tensor, labels: Tensor) -> Batch:
-        return Batch(
-            inputs.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
-        )
+        inputs = inputs.to(self._device, non_blocking=True)
+        inputs = inputs if self._size is None else resize(inputs, self._size)
+        return Batch(inputs, labels.to(self._device, non_blocking=True))

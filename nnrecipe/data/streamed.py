@@ -96,9 +96,9 @@ class Stream:
         )
         return requests, loader
 
-    def _deliver(self, batch: Batch | UserError) -> Batch:
-        if isinstance(batch, UserError):
-            raise batch
+    def _deliver(self, batch: Batch | str) -> Batch:
+        if isinstance(batch, str):
+            raise UserError(batch)
         inputs, targets = batch
         return Batch(
             inputs.to(self._device, non_blocking=True), targets.to(self._device, non_blocking=True)
@@ -121,7 +121,7 @@ class _Requests:
 
 
 class _Reader(Dataset[Any]):
-    """Turns a request into a batch; or into what is wrong, which a worker can't raise whole."""
+    """Turns a request into a batch; or into what is wrong, which no worker can raise whole."""
 
     def __init__(self, dataset: Dataset[Any], source: Source) -> None:
         self._dataset = dataset
@@ -129,7 +129,7 @@ class _Reader(Dataset[Any]):
         with isolated_rng(0):
             self._first, _ = self._example(0)
 
-    def __getitem__(self, request: Request) -> Batch | UserError:
+    def __getitem__(self, request: Request) -> Batch | str:
         seed, indices = request
         try:
             if get_worker_info() is not None:
@@ -138,7 +138,7 @@ class _Reader(Dataset[Any]):
             with isolated_rng(seed):
                 return self._read(indices)
         except UserError as error:
-            return error
+            return str(error)
 
     def _read(self, indices: list[int]) -> Batch:
         images, labels = zip(*(self._example(index) for index in indices), strict=True)

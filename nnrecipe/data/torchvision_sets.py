@@ -60,18 +60,20 @@ class TorchvisionSpec(SourceSpec):
         return self.bundle(splits, device=device)
 
     def _read(self, *, train: bool) -> Any:
-        root = self.root.expanduser()
-        reader = self.reader()
-        where = f"data.root: {root}: looked for {self.folder} in {root.resolve()}"
-        remedy = "put the files there, or point data.root or NNRECIPE_DATA to them"
-        with warnings.catch_warnings():  # the pickles of CIFAR are older than today's NumPy
+        root, reader = self.root.expanduser(), self.reader()
+        where = f"data.root: {root}: looked for {(root / self.folder).absolute()}"
+        remedy = "put the files there, or point data.root or NNRECIPE_DATA to their folder"
+        with warnings.catch_warnings():  # CIFAR's pickles are older than today's NumPy
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             try:
                 return reader(root, train=train, download=False)
             except Exception as error:
                 if not self.download:
-                    hint = f"{remedy}, or allow data.download"
-                    raise UserError(f"{where}: {describe(error)}: {hint}") from error
+                    absent = isinstance(error, RuntimeError)  # what torchvision raises then
+                    problem = "not found" if absent else describe(error)
+                    raise UserError(
+                        f"{where}: {problem}: {remedy}, or allow data.download"
+                    ) from error
             try:
                 return reader(root, train=train, download=True)
             except Exception as error:

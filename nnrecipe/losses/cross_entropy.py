@@ -49,6 +49,10 @@ class CrossEntropy(Spec):
         tensor = None if weights is None else torch.tensor(weights, dtype=torch.float64)
         return LossFunction(nn.CrossEntropyLoss(tensor, label_smoothing=self.label_smoothing))
 
+    def unregularized(self) -> CrossEntropy:
+        """The same loss with the labels as they are."""
+        return self.model_copy(update={"label_smoothing": 0.0})
+
     def chance_level(self, outputs: OutputSpec) -> float:
         """The loss of a uniform guess, taken over the training split as one batch: ln C.
 

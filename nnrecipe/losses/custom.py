@@ -40,6 +40,10 @@ class CustomLoss(Spec):
             raise UserError(f"loss.target: {found}: {remedy}")
         return CustomLossFunction(loss, self.target)
 
+    def unregularized(self) -> CustomLoss:
+        """Itself: there is nothing in it that regularizes."""
+        return self
+
     def chance_level(self, outputs: OutputSpec) -> None:
         """Unknown."""
 

@@ -29,6 +29,10 @@ class MultiMargin(Spec):
         """(logits [N, C], targets [N]) -> mean loss."""
         return LossFunction(nn.MultiMarginLoss(p=self.p, margin=self.margin))
 
+    def unregularized(self) -> MultiMargin:
+        """Itself: there is nothing in it that regularizes."""
+        return self
+
     def chance_level(self, outputs: OutputSpec) -> float:
         """The loss when all logits are equal: (C - 1) / C * margin^p."""
         return float((outputs.num_classes - 1) / outputs.num_classes * self.margin**self.p)

@@ -38,6 +38,7 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         make_model=make_model,
         make_optimizer=make_optimizer,
         loss=recipe.loss.build(data.outputs),
+        bare_loss=recipe.loss.unregularized().build(data.outputs),
         chance=recipe.loss.chance_level(data.outputs),
         penalty=recipe.regularization.penalty(),
         device=device,

@@ -91,7 +91,7 @@ def dotted(path: Sequence[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a message quotes it: `'abc'`, `true`, `1.5`, `a list`, `a mapping`."""
+    """A value as a message quotes it: `'abc'`, `true`, `[1, 2]`, `a mapping`."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -99,7 +99,7 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list | tuple):
-        return "a list"
+        return _clip(f"[{', '.join(map(shown, value))}]")
     return _clip(repr(value))
 
 

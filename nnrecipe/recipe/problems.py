@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from nnrecipe.core.errors import Problem
-from nnrecipe.recipe.nodes import DEFAULT, Node, Origin, Path, dotted, find, shown
+from nnrecipe.recipe.nodes import DEFAULT, Node, Origin, Path, dotted, find, shown, to_plain
 from nnrecipe.recipe.phrases import describe
 from nnrecipe.recipe.slots import Slot, slot_of, written_kind
 from nnrecipe.recipe.suggestions import did_you_mean, nearest
@@ -26,7 +26,7 @@ def problems_of(error: ValidationError, root: Node, slot: Slot) -> list[Problem]
     for details in error.errors(include_url=False):
         if details["type"] == "conflict":
             found.append(config.conflict(details))
-        else:
+        elif not _miscounted(details):
             path, section = config.path_of(details["loc"])
             grouped.setdefault(path, (section, []))[1].append(details)
     found += [config.fault(path, *complaints) for path, complaints in grouped.items()]
@@ -106,8 +106,8 @@ class _Config:
             case "union_tag_invalid":
                 return self.unknown_kind(path, slot)
         message, remedy = describe(complaints)
-        place = self.nearest(path).place
-        return _Fault(place, path, message, remedy or _meaning(path, slot))
+        remedy = remedy or _meaning(path, slot) or _meaning(path[:-1], section)
+        return _Fault(self.nearest(path).place, path, message, remedy)
 
     def nearest(self, path: Path) -> Node:
         return find(self.root, path)[0]
@@ -118,7 +118,8 @@ class _Config:
     def unknown_kind(self, path: Path, slot: Slot) -> _Fault:
         node = self.nearest((*path, "kind"))
         remedy = did_you_mean(str(node.value), slot.kinds, label="kinds")
-        return _Fault(node.place, (*path, "kind"), f"unknown kind {shown(node.value)}", remedy)
+        message = f"unknown kind {shown(to_plain(node))}"
+        return _Fault(node.place, (*path, "kind"), message, remedy)
 
     def unknown_key(self, path: Path, section: Slot) -> _Fault:
         *above, key = path
@@ -162,12 +163,18 @@ class _Config:
         return [node for node in written if node.place != DEFAULT][-1]
 
 
+def _miscounted(details: ErrorDetails) -> bool:
+    """Whether a list is called too short only because some of its items are invalid."""
+    least = details.get("ctx", {}).get("min_length", 0)
+    return details["type"] == "too_short" and len(details["input"]) >= least
+
+
 def _meaning(path: Path, slot: Slot) -> str:
     """What stands at a place: the kinds of a family, the keys of a section, a value's meaning."""
     if slot.kinds:
         return f"kinds: {', '.join(slot.kinds)}"
     if slot.spec is not None:
         return f"keys: {', '.join(slot.spec.model_fields)}"
-    if slot.info is not None and slot.info.description:
+    if path and slot.info is not None and slot.info.description:
         return f"{path[-1]}: {slot.info.description}"
     return ""

@@ -60,9 +60,10 @@ def parse_yaml(text: str, locate: Locate) -> tuple[Node | None, list[Problem]]:
         raise RecipeError([Problem(str(locate(line, column)), "YAML", message, remedy)]) from error
     except RecursionError as error:
         raise RecipeError([_too_deep(locate(1, 1), ())]) from error
-    except (ValueError, OverflowError) as error:  # PyYAML lets "\UFFFFFFFF" through to chr()
-        problem = Problem(str(locate(1, 1)), "YAML", f"can't be read: {error}")
-        raise RecipeError([problem]) from error
+    except (ValueError, OverflowError) as error:  # PyYAML hands "\UFFFFFFFF" to chr()
+        where = str(locate(loader.line + 1, loader.column + 1))
+        remedy = "\\x, \\u and \\U in double quotes stand for characters: use single quotes"
+        raise RecipeError([Problem(where, "YAML", "no such character", remedy)]) from error
     if root is None:
         return None, []
     reading = _Reading(locate)

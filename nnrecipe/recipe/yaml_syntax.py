@@ -45,7 +45,7 @@ _REPHRASED = {
     ),
     "second occurrence": ("an anchor (&name) with this name exists already", "rename it"),
 }
-_BLAME_THE_OPENING = ("expected ',' or", "found unexpected end of stream")
+_BLAME_THE_START = ("expected ',' or", "found unexpected end of", "could not find expected ':'")
 
 
 def explain_syntax(error: yaml.YAMLError, text: str) -> tuple[str, str, int, int]:
@@ -63,7 +63,7 @@ def explain_syntax(error: yaml.YAMLError, text: str) -> tuple[str, str, int, int
         return str(error).split("\n")[0], "", 1, 1
     problem = f"{error.problem or error.context or error}"
     mark = error.problem_mark or error.context_mark
-    if error.context_mark and problem.startswith(_BLAME_THE_OPENING):
+    if error.context_mark and problem.startswith(_BLAME_THE_START):
         mark = error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     for phrase, (message, remedy) in _REPHRASED.items():

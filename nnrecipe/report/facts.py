@@ -11,6 +11,7 @@ from nnrecipe.report.wording import clean, number, spoken
 MOST_LISTED = 12
 MOST_ROWS = 200
 LONGEST_VALUE = 400
+SEPARATOR = " \N{MIDDLE DOT} "  # commas stand within figures
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,11 @@ def _of_rows(name: str, rows: list[dict[str, Any]]) -> Table:
 def _line(value: Any) -> str:
     """A value on one line; long lists by their length, and by their ends where they are figures."""
     if isinstance(value, dict):
-        return ", ".join(f"{clean(key)}: {_line(item)}" for key, item in value.items())
+        return SEPARATOR.join(f"{clean(key)} {_line(item)}" for key, item in value.items())
     if not isinstance(value, list):
         return clean(number(value), limit=LONGEST_VALUE)
     if any(isinstance(item, list | dict) for item in value):
         return f"{len(value)} rows"
     if len(value) <= MOST_LISTED:
-        return clean(", ".join(number(item) for item in value), limit=LONGEST_VALUE) or "none"
+        return clean(SEPARATOR.join(number(item) for item in value), limit=LONGEST_VALUE) or "none"
     return f"{len(value)} values: {number(value[0])} ... {number(value[-1])}"

@@ -21,6 +21,7 @@ from nnrecipe.report.wording import (
     duration,
     headline,
     metric,
+    percent,
     spoken,
 )
 
@@ -30,17 +31,22 @@ if TYPE_CHECKING:
 HTML_FILE = "report.html"
 CONFIG_FILES = ("config.resolved.yaml", "config.yaml")
 ENVIRONMENT_FILE = "environment.json"
+COARSE_PIXELS = 400
 PICTURE_STAGES = {"inputs": "data"}
 """Which stage a picture of `plots/` belongs to; the others come last."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image for the page, as markup that is safe or as a data URI, with its caption."""
+    """An image for the page, as markup that is safe or as a data URI, with its caption.
+
+    One that is `coarse` has so few pixels that it is shown enlarged.
+    """
 
     caption: str
     svg: str = ""
     uri: str = ""
+    coarse: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,12 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"clean": clean, "spoken": spoken, "duration": duration}
+    environment.filters |= {
+        "clean": clean,
+        "spoken": spoken,
+        "duration": duration,
+        "percent": percent,
+    }
     source = files("nnrecipe.report").joinpath("template.html").read_text(encoding="utf-8")
     return environment.from_string(source)
 
@@ -106,8 +117,10 @@ def _photographs(folder: Path) -> list[tuple[str, Picture]]:
     """The PNG files of `plots/`, each with its stage ("" for none)."""
     found = []
     for path in sorted((folder / PLOTS_FOLDER).glob("*.png")):
-        data = base64.b64encode(path.read_bytes()).decode()
-        picture = Picture(spoken(path.stem), uri=f"data:image/png;base64,{data}")
+        content = path.read_bytes()
+        width = int.from_bytes(content[16:20], "big")  # the header chunk of PNG begins with it
+        uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        picture = Picture(spoken(path.stem), uri=uri, coarse=width < COARSE_PIXELS)
         found.append((PICTURE_STAGES.get(path.stem, ""), picture))
     return found
 

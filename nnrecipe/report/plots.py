@@ -22,7 +22,7 @@ from nnrecipe.report.drawing import (
     wide,
 )
 from nnrecipe.report.store import replace_file
-from nnrecipe.report.wording import clean, number
+from nnrecipe.report.wording import clean, counted, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,8 @@ PLOTS_FOLDER = "plots"
 BANDS = {"too low": INK, "good": GOOD, "exploding": BAD}
 MOST_WRITTEN_CELLS = 12
 """A confusion matrix of more classes shows shades without figures."""
-DRAWN_FACTS = frozenset({"ladder", "losses", "confusion"})
+DRAWN_FACTS = frozenset({"losses", "confusion", "classes"})
+"""Facts that a chart says all of."""
 
 
 def draw_plots(report: Report, metrics: Metrics) -> list[Plot]:
@@ -67,24 +68,34 @@ def overfit_plots(facts: dict[str, Any]) -> Iterator[Plot]:
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
 
-    caption = f"Loss on the tiny subset, down to {number(losses[-1])} after {len(losses)} steps."
+    steps = counted(len(losses), "step")
+    first, last = number(losses[0]), number(losses[-1])
+    caption = f"Loss on the tiny subset: {first} at first, {last} after {steps}."
     yield Plot("overfit", "overfit", caption, sketch(paint))
 
 
 def ladder_plots(facts: dict[str, Any]) -> Iterator[Plot]:
-    """The loss at the end of each rung of the learning-rate ladder; the fact `ladder` holds it."""
+    """The loss at the end of each rung of the learning-rate ladder; the fact `ladder` holds it.
+
+    `suggested` and `declared` are the rates that are marked, where they are known.
+    """
     rungs = sorted(facts.get("ladder", []), key=lambda rung: float(rung["lr"]))
     if not rungs:
         return
-    suggested = facts.get("suggested_lr")
-    caption = "Loss after a few steps at each learning rate, all from the same initial weights."
-    if suggested is not None:
-        caption += f" Suggested: {number(suggested)}."
-    drawn = sketch(lambda axes: _paint_ladder(axes, rungs, suggested), size=(4.6, 2.9))
+    marks = {name: facts.get(name) for name in ("suggested", "declared")}
+    lowest, highest = float(rungs[0]["lr"]), float(rungs[-1]["lr"])
+    known = {
+        name: rate for name, rate in marks.items() if rate is not None and lowest <= rate <= highest
+    }
+    after = f"after {facts['steps']} steps" if "steps" in facts else "after a few steps"
+    caption = f"Loss {after} at each learning rate, always from the same initial weights."
+    if known:
+        caption += f" Marked: {', '.join(f'{name} {number(known[name])}' for name in known)}."
+    drawn = sketch(lambda axes: _paint_ladder(axes, rungs, known), size=(4.6, 2.9))
     yield Plot("lr_ladder", "lr_probe", caption, drawn)
 
 
-def _paint_ladder(axes: Axes, rungs: list[dict[str, Any]], suggested: float | None) -> None:
+def _paint_ladder(axes: Axes, rungs: list[dict[str, Any]], marks: dict[str, float]) -> None:
     rates = drawable([rung["lr"] for rung in rungs])
     start = drawable([rungs[0]["start_loss"]])[0]
     ends = drawable([rung["end_loss"] for rung in rungs])
@@ -92,24 +103,40 @@ def _paint_ladder(axes: Axes, rungs: list[dict[str, Any]], suggested: float | No
     _paint_bands(axes, rates, [str(rung["band"]) for rung in rungs])
     axes.axhline(start, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(
-        "start", (1, start), (-2, 3), xycoords=("axes fraction", "data"),
-        textcoords="offset points", ha="right", fontsize=8,
+        "start", (0, start), (3, 3), xycoords=("axes fraction", "data"),
+        textcoords="offset points", fontsize=8,
     )  # fmt: skip
     axes.plot(rates, ends, color=TRAIN, marker="o", markersize=3.5)
-    known = [end for end in ends if not math.isnan(end) and end <= 1.5 * start] or [start]
-    low, high = min(*known, start), max(*known, start)
-    margin = 0.12 * (high - low) or 0.1 * abs(start) or 1.0
-    axes.set_ylim(low - margin, high + 1.5 * margin)
-    beyond = [r for r, end in zip(rates, ends, strict=True) if math.isnan(end) or end > high]
+    top = _limit_losses(axes, start, ends)
+    beyond = [rate for rate, end in zip(rates, ends, strict=True) if not end <= top]
     axes.plot(
         beyond, [0.97] * len(beyond), marker="^", color=BAD, linestyle="none", markersize=5,
         transform=axes.get_xaxis_transform(), clip_on=False,
     )  # fmt: skip
-    if suggested is not None:
-        axes.axvline(float(suggested), color=GOOD, linewidth=1.4)
+    _paint_marks(axes, marks)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")
     axes.grid(visible=False, axis="x")
+
+
+def _paint_marks(axes: Axes, marks: dict[str, float]) -> None:
+    for name, rate in marks.items():
+        colour, line = (GOOD, "-") if name == "suggested" else (INK, ":")
+        axes.axvline(rate, color=colour, linewidth=1.4, linestyle=line)
+        axes.annotate(
+            name, (rate, 0), (-3, 4), xycoords=("data", "axes fraction"), rotation=90,
+            textcoords="offset points", fontsize=8, ha="right", color=colour,
+        )  # fmt: skip
+
+
+def _limit_losses(axes: Axes, start: float, ends: list[float]) -> float:
+    """Show the losses up to half above the start, so that a diverged one hides no other."""
+    worth_seeing = [end for end in ends if end <= start + 0.5 * abs(start)]
+    shown = [loss for loss in (start, *worth_seeing) if not math.isnan(loss)] or [0.0, 1.0]
+    low, high = min(shown), max(shown)
+    margin = 0.12 * (high - low) or 0.1 * abs(low) or 1.0
+    axes.set_ylim(low - margin, high + 1.5 * margin)
+    return high
 
 
 def _paint_bands(axes: Axes, rates: list[float], bands: list[str]) -> None:
@@ -162,7 +189,9 @@ def _paint_confusion(axes: Axes, counts: list[list[int]], names: list[str]) -> N
                 fontsize=7.5, color=colour,
             )  # fmt: skip
     places = range(0, len(names), 1 if len(names) <= 25 else math.ceil(len(names) / 20))
-    axes.set_xticks(places, [names[place] for place in places], rotation=90)
+    axes.set_xticks(
+        places, [names[place] for place in places], rotation=90 if max(map(len, names)) > 2 else 0
+    )
     axes.set_yticks(places, [names[place] for place in places])
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from nnrecipe.core.findings import StageResult
 from nnrecipe.report.terminal import COLOURS, terminal
-from nnrecipe.report.wording import clean, duration
+from nnrecipe.report.wording import clean, duration, percent, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,11 +22,17 @@ SECONDS_BETWEEN_LINES = 15.0
 def terminal_progress() -> Bars | Lines:
     """A `core.progress.Progress` on standard output.
 
-    Use it as a context manager: an error in the middle of a stage must not leave the terminal
-    without its cursor.
+    As a context manager it takes an unfinished bar away before an error is printed.
     """
     console = terminal()
     return Bars(console) if console.is_terminal else Lines(console)
+
+
+def print_line(console: Console, line: str) -> None:
+    """Print the line as it is, however long."""
+    from rich.text import Text
+
+    console.print(Text(printable(line)), soft_wrap=True)
 
 
 class Lines:
@@ -43,17 +49,12 @@ class Lines:
     def __enter__(self) -> Lines:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing is left to close."""
+    def __exit__(self, *error: object) -> None:
+        """Nothing is left to take away."""
 
     def say(self, line: str) -> None:
         """Print one line, however long."""
-        self._console.print(clean(line), soft_wrap=True)
+        print_line(self._console, line)
 
     def begin(self, stage: str, *, total: int | None = None) -> None:
         """Nothing is printed before there is something to tell."""
@@ -65,7 +66,7 @@ class Lines:
         if self._clock() - self._last < SECONDS_BETWEEN_LINES:
             return
         self._last = self._clock()
-        share = f" {min(self._done / self._total, 1):.0%}" if self._total else ""
+        share = f" {percent(min(self._done / self._total, 1))}" if self._total else ""
         self.say(f"{self._stage} ...{share} {note}".rstrip())
 
     def end(self, result: StageResult) -> None:
@@ -80,21 +81,17 @@ class Bars:
         self._console = console
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
+        atexit.register(self._stop)  # the terminal's cursor comes back whatever happens
 
     def __enter__(self) -> Bars:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stop()
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
-        self._console.print(clean(line), soft_wrap=True)
+        print_line(self._console, line)
 
     def begin(self, stage: str, *, total: int | None = None) -> None:
         """Show a bar; it only pulses while `total` is unknown."""

@@ -15,7 +15,8 @@ from nnrecipe.report.wording import (
     duration,
     headline,
     metric,
-    number,
+    percent,
+    printable,
     remarkable,
     spoken,
 )
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+MOST_MEASURED = 2
 COLOURS = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 
 
@@ -56,7 +58,7 @@ def print_report(report: Report, folder: Path, *, console: Console | None = None
         console.print()
     verdict = Text(report.verdict.value.upper(), style=COLOURS[report.verdict])
     console.print(verdict.append(f"  {headline(report)}", style="not bold default"))
-    console.print(f"report  {clean(str(folder / HTML_FILE))}", soft_wrap=True)
+    console.print(Text(f"report  {printable(str(folder / HTML_FILE))}"), soft_wrap=True)
 
 
 def _stages(report: Report) -> Table:
@@ -80,14 +82,14 @@ def _stages(report: Report) -> Table:
 
 
 def found(stage: StageResult) -> str:
-    """What a stage found, the gravest first, on one line: the measurements, or else its facts."""
-    findings = sorted(stage.findings, key=lambda f: GRAVEST_FIRST.index(f.verdict))
-    if findings:
-        return "; ".join(f"{spoken(f.check)} {clean(f.measured)}" for f in findings)
-    facts = (
-        (key, value) for key, value in stage.facts.items() if not isinstance(value, list | dict)
-    )
-    return "; ".join(f"{spoken(key)} {number(value)}" for key, value in facts)
+    """What a stage found on one line: what stands out, or else what one or two checks measured."""
+    notable = sorted(stage.findings, key=lambda f: GRAVEST_FIRST.index(f.verdict))
+    notable = [finding for finding in notable if finding.verdict is not Verdict.PASS]
+    if notable:
+        return "; ".join(f"{spoken(f.check)}: {clean(f.measured)}" for f in notable)
+    if len(stage.findings) > MOST_MEASURED:
+        return f"{len(stage.findings)} checks passed"
+    return "; ".join(clean(finding.measured) for finding in stage.findings)
 
 
 def _remark(stage: str, finding: Finding) -> Table:
@@ -119,7 +121,7 @@ def _causes(report: Report) -> Table:
     for place, diagnosis in enumerate(report.diagnosis, start=1):
         evidence = clean(", ".join(diagnosis.evidence))
         cause = Text(f"{diagnosis.cause.value}").append(f"  {evidence}", style="dim")
-        grid.add_row(f"{place}.", f"{diagnosis.confidence:.0%}", cause)
+        grid.add_row(f"{place}.", percent(diagnosis.confidence), cause)
     return grid
 
 

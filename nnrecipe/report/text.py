@@ -11,6 +11,7 @@ from nnrecipe.report.wording import (
     duration,
     headline,
     metric,
+    percent,
     remarkable,
     spoken,
 )
@@ -41,7 +42,7 @@ def _causes(report: Report) -> str:
     for place, diagnosis in enumerate(report.diagnosis, start=1):
         evidence = escape(", ".join(diagnosis.evidence))
         advice = " ".join(escape(line) for line in advice_on(diagnosis, report))
-        sure = f"{diagnosis.confidence:.0%} sure, seen by {evidence}"
+        sure = f"{percent(diagnosis.confidence)} sure, seen by {evidence}"
         lines.append(f"{place}. **{escape(spoken(diagnosis.cause))}** ({sure}). {advice}".rstrip())
     return "## Most likely causes\n\n" + "\n".join(lines) if lines else ""
 

@@ -6,20 +6,27 @@ from typing import Any
 
 from nnrecipe.core.findings import Diagnosis, Finding, Report, Verdict
 
+SPELLED_OUT = {"lr": "learning rate", "val": "validation", "std": "standard deviation"}
 GRAVEST_FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.PASS)
 
 
+def printable(text: str) -> str:
+    """`text` with a space in place of each control character: those can steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def clean(text: str, *, limit: int | None = None) -> str:
-    """`text` on one line, cut at `limit`, without control characters, which steer terminals."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """`text` on one line, without control characters and repeated spaces, cut at `limit`."""
+    line = " ".join(printable(text).split())
     if limit is not None and len(line) > limit:
         return line[: limit - 3].rstrip() + "..."
     return line
 
 
 def spoken(code: str) -> str:
-    """A code in words: `init_too_large` is "init too large"."""
-    return clean(code.replace("_", " "))
+    """A code in words: `lr_too_high` is "learning rate too high"."""
+    words = clean(code.replace("_", " ")).split(" ")
+    return " ".join(SPELLED_OUT.get(word, word) for word in words)
 
 
 def number(value: Any) -> str:
@@ -36,32 +43,41 @@ def number(value: Any) -> str:
 def metric(name: str, value: Any) -> str:
     """A metric's value: accuracies in per cent, the rest as `number` has it."""
     if name.endswith("accuracy") and isinstance(value, float):
-        return f"{value:.2%}".replace("%", " %")
+        return percent(value, digits=2)
     return number(value)
+
+
+def percent(share: float, *, digits: int = 0) -> str:
+    """A share of 1 as `97.22 %`."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def duration(seconds: float) -> str:
     """`0.31 s`, `12.4 s`, `3 min 20 s`."""
     if seconds < 1:
         return f"{seconds:.2f} s"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
 
 
 def headline(report: Report) -> str:
-    """The outcome in one sentence."""
+    """The outcome in a sentence or two."""
     verdicts = [finding.verdict for stage in report.stages for finding in stage.findings]
     checks = counted(len(verdicts), "check")
-    cause = f" Most likely: {spoken(report.diagnosis[0].cause)}." if report.diagnosis else ""
     if report.verdict is Verdict.FAIL:
         first = next((s.stage for s in report.stages if s.verdict is Verdict.FAIL), "run")
-        return f"{verdicts.count(Verdict.FAIL)} of {checks} failed, first in {clean(first)}.{cause}"
-    if report.verdict is Verdict.WARN:
-        noticed = verdicts.count(Verdict.WARN)
-        return f"Nothing failed; {noticed} of {checks} deserve a look.{cause}"
-    return f"All {checks} passed."
+        text = f"{verdicts.count(Verdict.FAIL)} of {checks} failed, first in {clean(first)}."
+    elif report.verdict is Verdict.WARN:
+        text = f"Nothing failed; {verdicts.count(Verdict.WARN)} of {checks} deserve a look."
+    else:
+        text = f"All {checks} passed."
+    if report.diagnosis:
+        text += f" Most likely: {spoken(report.diagnosis[0].cause)}."
+    if "test_accuracy" in report.metrics:
+        text += f" Test accuracy {metric('test_accuracy', report.metrics['test_accuracy'])}."
+    return text
 
 
 def counted(amount: int, noun: str) -> str:

@@ -69,7 +69,7 @@ class OverfitStage(Spec):
                 losses.append(record.loss)
                 if record.step % 10 == 9 and self._enough(losses[-1], record.correct, batch):
                     break
-        ended = evaluate(setup.model, [batch], bench.loss, num_classes=bench.num_classes)
+        ended = evaluate(setup.model, [batch], setup.loss, num_classes=bench.num_classes)
         return Attempt(
             label=label,
             losses=torch.stack(losses).tolist(),

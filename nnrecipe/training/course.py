@@ -14,12 +14,16 @@ Figure = Literal["val_accuracy", "val_loss"]
 
 @dataclass
 class Course:
-    """Collects the records of `fit`; the best epoch is the first with the best figure."""
+    """Collects the records of `fit`.
+
+    The best epoch has the best figure; of several with the same accuracy, the lowest loss.
+    """
 
     select_by: Figure
     stopping: EarlyStopping | None
     records: list[EpochRecord] = field(default_factory=list)
     best: EpochRecord | None = None
+    _best_score: tuple[float, float] = (-math.inf, -math.inf)
     _watched: float = -math.inf
     _waited: int = 0
 
@@ -27,10 +31,10 @@ class Course:
         """Take in an epoch; true if it is the best so far."""
         self.records.append(record)
         self._wait(record)
-        score = _score(record, self.select_by)
-        improved = score > (-math.inf if self.best is None else _score(self.best, self.select_by))
+        score = (_score(record, self.select_by), _score(record, "val_loss"))
+        improved = score > self._best_score
         if improved:
-            self.best = record
+            self.best, self._best_score = record, score
         return improved
 
     @property

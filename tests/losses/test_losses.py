@@ -267,3 +267,12 @@ def test_torchs_functions_can_be_named():
     spec = CustomLoss(target="torch.nn.functional:cross_entropy", args={"label_smoothing": 0.1})
     expected = F.cross_entropy(logits, targets, label_smoothing=0.1)
     assert torch.equal(spec.build(OUTPUTS)(logits, targets), expected)
+
+
+@each_member
+def test_without_regularization_labels_are_as_they_are(member):
+    needed = NEEDED.get(kind_of(member), {})
+    smoothing = {"label_smoothing": 0.3} if "label_smoothing" in member.model_fields else {}
+    logits, targets = torch.tensor([[2.0, 0.0, -1.0, 0.5]]), torch.tensor([0])
+    bare = member(**needed, **smoothing).unregularized().build(OUTPUTS)(logits, targets)
+    assert bare == member(**needed).build(OUTPUTS)(logits, targets)

@@ -63,7 +63,9 @@ def test_a_kind_given_for_short_is_spelled_out(config: Path) -> None:
 
 def test_a_whole_section_is_replaced(config: Path) -> None:
     optimizer = changed(config, "optimizer=adam").optimizer
-    assert optimizer == load_recipe(config, overrides=["~optimizer", "optimizer.kind=adam"]).optimizer
+    assert (
+        optimizer == load_recipe(config, overrides=["~optimizer", "optimizer.kind=adam"]).optimizer
+    )
 
 
 def test_dropping_brings_the_default_back(config: Path) -> None:

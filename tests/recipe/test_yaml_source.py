@@ -135,7 +135,7 @@ def test_tags_bring_in_no_types(value: str) -> None:
         ("a: [1, 2\nb: 3\n", "1:4", "the list opened here isn't closed"),
         ("a: {b: 2\nc: 3\n", "1:4", "the mapping opened here isn't closed"),
         ("a: 'b\nc: 3\n", "1:4", "quotes that were opened here"),
-        ("a: 1\nb\n", "2:2", "a key without ':'"),
+        ("a: 1\nb\n", "2:1", "a key without ':'"),
         ("a:\n  b: 1\n c: 2\n", "3:2", "doesn't fit"),
         ("a: *b", "1:4", "without an anchor"),
         ("a: @b", "1:4", "can't start a value"),
@@ -144,7 +144,7 @@ def test_tags_bring_in_no_types(value: str) -> None:
         ("a: &x 1\nb: &x 2", "2:4", "exists already"),
         ("a: - b", "1:4", "a list item"),
         ("ab: c\x07", "1:6", "U+0007"),
-        ('a: "\\UFFFFFFFF"', "1:1", "can't be read"),
+        ('a: "\\UFFFFFFFF"', "1:7", "no such character"),
     ],
 )
 def test_syntax_errors_say_where_and_what(text: str, place: str, words: str) -> None:

@@ -40,7 +40,7 @@ RECORDS = [
 
 
 @pytest.mark.parametrize(("figure", "best"), [("val_accuracy", 3), ("val_loss", 5)])
-def test_the_first_of_the_best_epochs(
+def test_the_best_epoch_by_either_figure(
     figure: Literal["val_accuracy", "val_loss"], best: int
 ) -> None:
     course = Course(figure, None)

@@ -9,8 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from nnrecipe.core.shapes import InputShape
-from nnrecipe.core.spec import NonNegativeFloat
 from nnrecipe.data.augmentation.base import AugmentationSpec, uniform
+
+Strength = Annotated[float, Field(strict=True, ge=0, le=10)]
 
 
 class ColorJitter(AugmentationSpec):
@@ -21,9 +22,9 @@ class ColorJitter(AugmentationSpec):
     """
 
     kind: Literal["color_jitter"] = "color_jitter"
-    brightness: NonNegativeFloat = Field(0.2, description="largest relative change of brightness")
-    contrast: NonNegativeFloat = Field(0.2, description="largest relative change of contrast")
-    saturation: NonNegativeFloat = Field(
+    brightness: Strength = Field(0.2, description="largest relative change of brightness")
+    contrast: Strength = Field(0.2, description="largest relative change of contrast")
+    saturation: Strength = Field(
         0.0, description="largest relative change of saturation (RGB only)"
     )
     hue: Annotated[float, Field(strict=True, ge=0, le=0.5)] = Field(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from nnrecipe.core.shapes import InputShape
-from nnrecipe.core.spec import Count, PositiveFloat
+from nnrecipe.core.spec import Count
 from nnrecipe.data.augmentation.base import AugmentationSpec, integers
 
 
@@ -17,7 +17,7 @@ class Noise(AugmentationSpec):
     """Add Gaussian noise, drawn for every pixel."""
 
     kind: Literal["noise"] = "noise"
-    std: PositiveFloat = Field(
+    std: Annotated[float, Field(strict=True, gt=0, le=255)] = Field(
         0.05, description="standard deviation in pixel units (0-1, or 0-255 with `pixels: raw`)"
     )
 

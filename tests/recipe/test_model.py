@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from nnrecipe.architectures import Architecture
+from nnrecipe.core.spec import kind_of, members
+from nnrecipe.recipe import Recipe
+from nnrecipe.recipe.rules import ORDER
+
+DESIGN = """
+    name seed device precision data architecture init norm regularization loss optimizer
+    scheduler training stages search ensemble transfer tracking
+"""
+
+
+def recipe(**sections: Any) -> Recipe:
+    return Recipe.model_validate({"data": "digits", "architecture": "mlp", **sections})
+
+
+def conflicts(**sections: Any) -> list[tuple[str, str]]:
+    with pytest.raises(ValidationError) as caught:
+        recipe(**sections)
+    errors = caught.value.errors()
+    assert {error["type"] for error in errors} == {"conflict"}
+    return [(error["ctx"]["path"], error["ctx"]["message"]) for error in errors]
+
+
+def test_the_top_level_keys_are_the_designs() -> None:
+    assert list(Recipe.model_fields) == DESIGN.split()
+    assert [key for key, info in Recipe.model_fields.items() if info.is_required()] == [
+        "data",
+        "architecture",
+    ]
+
+
+def test_a_dumped_recipe_is_the_same_recipe() -> None:
+    one = recipe(norm="batch", optimizer={"lr": "auto"}, regularization={"early_stopping": {}})
+    assert Recipe.model_validate(one.model_dump()) == one
+    assert Recipe.model_validate(one.model_dump(mode="json")) == one
+
+
+@pytest.mark.parametrize("member", members(Architecture), ids=kind_of)
+def test_init_and_norm_are_the_architectures_own_unless_given(member: Any) -> None:
+    extra = {"target": "a:b"} if kind_of(member) == "custom" else {}
+    made = recipe(architecture={"kind": kind_of(member), **extra}, data="cifar10")
+    assert made.norm.kind == member.default_norm
+    assert (made.init is None) == (kind_of(member) == "custom")
+    given = recipe(
+        architecture={"kind": kind_of(member), **extra}, data="cifar10", init="orthogonal"
+    )
+    assert given.init is not None
+    assert given.init.kind == "orthogonal"
+
+
+def test_settings_of_a_default_norm_need_no_kind() -> None:
+    assert recipe(architecture="resnet", norm={"momentum": 0.5}).norm.kind == "batch"
+
+
+@pytest.mark.parametrize("member", members(Architecture), ids=kind_of)
+def test_a_norm_or_dropout_that_the_architecture_cannot_use_is_an_error(member: Any) -> None:
+    extra = {"target": "a:b"} if kind_of(member) == "custom" else {}
+    given = {
+        "data": "cifar10",
+        "architecture": {"kind": kind_of(member), **extra},
+        "norm": "batch",
+        "regularization": {"dropout": 0.5},
+    }
+    refused = {"norm": not member.takes_norm, "regularization.dropout": not member.takes_dropout}
+    if any(refused.values()):
+        assert {path for path, _ in conflicts(**given)} == {p for p, no in refused.items() if no}
+    else:
+        assert recipe(**given).regularization.dropout == 0.5
+    none = {**given, "norm": "none", "regularization": {"dropout": 0.0}}
+    assert recipe(**none).regularization.dropout == 0.0
+
+
+@pytest.mark.parametrize(
+    ("sections", "path"),
+    [
+        ({"architecture": "vgg"}, "architecture.kind"),
+        ({"architecture": "lenet5"}, "architecture.kind"),
+        ({"norm": {"kind": "group", "groups": 7}}, "norm.groups"),
+        ({"architecture": {"kind": "mlp", "widths": [2**62]}}, "architecture"),
+        ({"architecture": {"kind": "mlp", "widths": [2**40, 2**40]}}, "architecture"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_an_error(sections: dict[str, Any], path: str) -> None:
+    ((found, _),) = conflicts(**sections)
+    assert found == path
+
+
+def test_stages_come_in_the_recipes_order_and_once() -> None:
+    assert tuple(stage.kind for stage in recipe().stages) == ORDER
+    assert conflicts(stages=["train", "data"])[0][0] == "stages"
+    assert "twice" in conflicts(stages=["data", "data"])[0][1]
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        recipe(stages=[])
+
+
+def test_an_automatic_learning_rate_needs_the_probe_before_training() -> None:
+    auto = {"lr": "auto"}
+    assert conflicts(optimizer=auto, stages=["data", "train"])[0][0] == "optimizer.lr"
+    assert recipe(optimizer=auto, stages=["lr_probe", "train"]).optimizer.lr == "auto"
+    assert recipe(optimizer=auto, stages=["data"]).optimizer.lr == "auto"
+
+
+def test_a_warm_up_must_leave_some_of_the_training() -> None:
+    epochs = {"epochs": 2}
+    assert recipe(scheduler={"warmup": "1 epoch"}, training=epochs).training.epochs == 2
+    found = conflicts(scheduler={"warmup": "2 epochs"}, training=epochs)
+    assert found[0][0] == "scheduler.warmup"
+
+
+def test_all_conflicts_are_told_at_once() -> None:
+    found = conflicts(
+        architecture="resnet",
+        regularization={"dropout": 0.5},
+        optimizer={"lr": "auto"},
+        stages=["train", "data"],
+        scheduler={"warmup": "99 epochs"},
+    )
+    assert [path for path, _ in found] == [
+        "regularization.dropout",
+        "stages",
+        "optimizer.lr",
+        "scheduler.warmup",
+    ]
+
+
+def test_a_recipe_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        recipe().seed = 3  # type: ignore[misc]

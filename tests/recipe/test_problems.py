@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nnrecipe.core.errors import RecipeError
+from nnrecipe.recipe import load
+
+BASE = {"data": "digits", "architecture": "mlp"}
+
+
+def told(folder: Path, text: str, *overrides: str) -> list[str]:
+    """What is said about BASE with `text` in place of its own sections; text starts in line 1."""
+    lines = [f"{key}: {value}" for key, value in BASE.items() if f"{key}:" not in text]
+    path = folder / "c.yaml"
+    path.write_text("\n".join([text.rstrip(), *lines]))
+    with pytest.raises(RecipeError) as caught:
+        load(path, overrides=overrides)
+    return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "told_first"),
+    [
+        ("training: {epochs: 0}", "c.yaml:1:20: training.epochs: must be at least 1, got 0"),
+        (
+            "training: {epochs: 1.5}",
+            "c.yaml:1:20: training.epochs: must be a whole number, got 1.5",
+        ),
+        (
+            "training: {epochs: true}",
+            "c.yaml:1:20: training.epochs: must be a whole number, got true",
+        ),
+        (
+            "training:\n  clip_norm: -1",
+            "c.yaml:2:14: training.clip_norm: must be greater than 0, got -1",
+        ),
+        ("training: 3", "c.yaml:1:11: training: must be a mapping (key: value), got 3"),
+        ("training: {shuffle: 1}", "c.yaml:1:21: training.shuffle: must be true or false, got 1"),
+        ("name: 3", "c.yaml:1:7: name: must be text, got 3"),
+        ("name: a/b", "c.yaml:1:7: name: must be of another form, got 'a/b'"),
+        ("name: .hidden", "c.yaml:1:7: name: must be of another form, got '.hidden'"),
+        ("device: gpu", "c.yaml:1:9: device: must be one of auto, cpu, cuda, got 'gpu'"),
+        ("data: 3", "c.yaml:1:7: data: must be a mapping (key: value), got 3"),
+        ("data: {}", "c.yaml:1:1: data.kind: is required"),
+        ("data: {kind: 3}", "c.yaml:1:14: data.kind: unknown kind 3"),
+        ("data: {kind: [1]}", "c.yaml:1:8: data.kind: unknown kind [1]"),
+        ("data: digts", "c.yaml:1:7: data.kind: unknown kind 'digts'"),
+        ("data: {kind: digts, x: 1}", "c.yaml:1:14: data.kind: unknown kind 'digts'"),
+        (
+            "optimizer: {lr: x}",
+            "c.yaml:1:17: optimizer.lr: must be a number above 0, or auto, got 'x'",
+        ),
+        ("optimizer: {lrr: 1}", "c.yaml:1:13: optimizer.lrr: unknown key in optimizer"),
+        ("scheduler: step", "c.yaml:1:1: scheduler.step_size: is required"),
+        ("stages: data", "c.yaml:1:9: stages: must be a list, got 'data'"),
+        ("stages: [data, santy]", "c.yaml:1:16: stages.1.kind: unknown kind 'santy'"),
+        ("stages:\n- data\n- overfit: {}", "c.yaml:3:3: stages.1.kind: is required"),
+        (
+            "stages: [{kind: overfit, steps: x}]",
+            "c.yaml:1:33: stages.0.steps: must be a whole number",
+        ),
+        (
+            "architecture: {kind: mlp, widths: [10, -1]}",
+            "c.yaml:1:40: architecture.widths.1: must be at least 1, got -1",
+        ),
+        (
+            "architecture: {kind: mlp, activation: rleu}",
+            "c.yaml:1:39: architecture.activation.kind: unknown kind 'rleu'",
+        ),
+        (
+            "data: {kind: digits, augment: [random_crop, {kind: rotation, degrees: x}]}",
+            "c.yaml:1:71: data.augment.1.degrees: must be a number, got 'x'",
+        ),
+        (
+            "architecture: {kind: custom, target: 'no colon'}",
+            "c.yaml:1:38: architecture.target: must be of another form, got 'no colon'",
+        ),
+    ],
+)
+def test_place_path_message_and_value(tmp_path: Path, text: str, told_first: str) -> None:
+    (problem,) = told(tmp_path, text)
+    assert problem.split("\n")[0].startswith(told_first)
+    assert len(problem.split("\n")) == 2, "there is a remedy"
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("trainng: {epochs: 3}", "did you mean 'training'? valid keys: name, seed, device"),
+        ("training: {epoch: 3}", "did you mean 'epochs'? valid keys: epochs, batch_size"),
+        ("lr: 0.1", "did you mean optimizer.lr?"),
+        ("data: digts", "did you mean 'digits'? kinds: digits, mnist"),
+        ("precision: bf_16", "did you mean 'bf16'?"),
+        ("training: {epochs: 1e3}", "write 1000"),
+        ("training: {epochs: '10'}", "write 10, without quotes"),
+        ("training: {epochs: 1_000}", "write 1000, without quotes or underscores"),
+        ("training: {shuffle: yes}", "write true or false"),
+        ("name: 3", 'write "3", in quotes'),
+        ("training: {epochs: 0}", "epochs: passes over the training split"),
+        ("regularization: 3", "keys: l1, l2, dropout"),
+        ("norm: [batch]", "kinds: none, batch, layer"),
+    ],
+)
+def test_remedies(tmp_path: Path, text: str, remedy: str) -> None:
+    (problem,) = told(tmp_path, text)
+    assert problem.split("\n")[1].startswith(f"    {remedy}")
+
+
+def test_a_missing_section_names_its_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("seed: 1\n")
+    with pytest.raises(RecipeError) as caught:
+        load(path)
+    data, architecture = map(str, caught.value.problems)
+    assert "data: is required\n    kinds: digits" in data
+    assert "architecture: is required\n    kinds: mlp" in architecture
+
+
+def test_all_faults_are_told_in_the_order_of_the_lines(tmp_path: Path) -> None:
+    found = told(
+        tmp_path,
+        "training: {epochs: 0, batch_size: 0}\nseed: -1\nfoo: 1\noptimizer: {momentum: 2, lr: -1}",
+        "loss=x",
+    )
+    assert [problem.split(": ")[0] for problem in found] == [
+        "c.yaml:1:20",
+        "c.yaml:1:35",
+        "c.yaml:2:7",
+        "c.yaml:3:1",
+        "c.yaml:4:23",
+        "c.yaml:4:30",
+        "loss=x",
+    ]
+
+
+def test_values_are_shown_short_and_printable(tmp_path: Path) -> None:
+    (long,) = told(tmp_path, f"device: {'x' * 999}")
+    (escape,) = told(tmp_path, 'device: "\\e[31m"')
+    (key,) = told(tmp_path, '"\\e[31m": 1')
+    assert len(long) < 200
+    assert "\x1b" not in escape + key
+
+
+def test_a_rule_between_keys_is_placed_where_it_names(tmp_path: Path) -> None:
+    (problem,) = told(tmp_path, "optimizer:\n  nesterov: true\n  lr: 0.1")
+    assert problem.startswith("c.yaml:2:13: optimizer.nesterov: nesterov needs momentum")
+
+
+def test_a_rule_about_a_default_says_so(tmp_path: Path) -> None:
+    (problem,) = told(tmp_path, "optimizer: {lr: auto}\nstages: [data, train]")
+    assert problem.startswith("c.yaml:1:17: optimizer.lr: auto takes")
+    given = "architecture: {kind: resnet}\nnorm: {kind: group}\ndata: digits"
+    (problem,) = told(tmp_path, given, "architecture.depth=20", "norm.groups=7")
+    assert problem.startswith("norm.groups=7: norm.groups: 7 groups do not divide")
+
+
+def test_a_rule_broken_by_a_default_is_placed_at_the_section_that_has_it(tmp_path: Path) -> None:
+    (problem,) = told(tmp_path, "architecture:\n  kind: resnet\nnorm: {kind: group, groups: 7}")
+    assert problem.startswith("c.yaml:3:29: norm.groups")

@@ -1,0 +1,198 @@
+"""Whatever is done to a config, a command ends in a verdict or in words, never in a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nnrecipe.architectures.mlp import Mlp
+from nnrecipe.cli import main
+from nnrecipe.data.digits import Digits
+from nnrecipe.recipe import Recipe
+from nnrecipe.recipe.presets import presets
+from nnrecipe.recipe.slots import Slot
+
+BASE = """\
+data: {kind: digits, limit: 60, val_fraction: 0.1, augment: [{kind: random_crop, padding: 1}]}
+architecture: {kind: mlp, widths: [4, 3], activation: tanh}
+init: {kind: normal, std: 0.1}
+norm: batch
+regularization: {l2: 1e-4, dropout: 0.1, early_stopping: {patience: 3}}
+loss: {kind: cross_entropy, label_smoothing: 0.1}
+optimizer: {kind: sgd, lr: 0.1, momentum: 0.9}
+scheduler: {kind: cosine, warmup: 3}
+training: {epochs: 2, batch_size: 10, clip_norm: 1.0}
+stages: [data, sanity, {kind: overfit, steps: 3}, train]
+transfer: {freeze: []}
+"""
+CONFIGS = [BASE, *(path.read_text() for path in presets().values())]
+WORDS = sorted({*Recipe.model_fields, "kind", "lr", "epochs", "widths", "args", "target", "none"})
+
+# Sizes are tiny or beyond all bounds: what lies between would only fill the tests' memory.
+numbers = st.sampled_from([-(2**70), -1, 0, 1, 2, 3, 10**13, 2**63, -0.5, 1e-300, 0.5, 1.0, 1e300])
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    numbers,
+    st.sampled_from([float("nan"), float("inf"), "auto", "1 epoch", "1e-3", "[", "os:system"]),
+    st.sampled_from(WORDS),
+    st.text(max_size=5),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def paths(config: Any) -> list[tuple[Any, ...]]:
+    """The path of every value in a parsed config."""
+    if isinstance(config, dict | list):
+        entries = config.items() if isinstance(config, dict) else enumerate(config)
+        found = [(key, *rest) for key, value in entries for rest in [(), *paths(value)]]
+        return list(dict.fromkeys(found))
+    return []
+
+
+def changed(draw: Callable[..., Any], config: Any) -> Any:
+    """The parsed config after something was deleted, renamed, replaced or moved in it."""
+    known = paths(config)
+    if not known:
+        return config
+    *above, key = draw(st.sampled_from(known))
+    section = config
+    for step in above:
+        section = section[step]
+    match draw(st.sampled_from(["delete", "rename", "replace", "replace", "wrap", "copy"])):
+        case "delete":
+            del section[key]
+        case "rename" if isinstance(section, dict):
+            section[draw(st.sampled_from(WORDS) | st.text(max_size=4) | numbers)] = section.pop(key)
+        case "wrap":
+            section[key] = draw(st.sampled_from([[section[key]], {"kind": section[key]}]))
+        case "copy":
+            config[draw(st.sampled_from(WORDS))] = section[key]
+        case _:
+            section[key] = draw(values)
+    return config
+
+
+def scratched(draw: Callable[..., Any], text: bytes) -> bytes:
+    """The text with bytes put in, cut out or doubled."""
+    start = draw(st.integers(0, len(text)))
+    stop = start + draw(st.integers(0, 30))
+    match draw(st.sampled_from(["insert", "cut", "double", "line"])):
+        case "insert":
+            symbols = st.sampled_from([*b"\t\n :-#[]{}&*!|>'\"%@`?,~<0\x00\xff\xe9", *b"\xf0\x9f"])
+            return text[:start] + bytes(draw(st.lists(symbols, max_size=4))) + text[start:]
+        case "cut":
+            return text[:start] + text[stop:]
+        case "double":
+            return text[:stop] + text[start:]
+        case _:
+            lines = text.splitlines(keepends=True)
+            return b"".join([*lines, *lines[start % len(lines) :][:1]]) if lines else text
+
+
+@st.composite
+def mutated(draw: Callable[..., Any], texts: list[str]) -> bytes:
+    """The bytes of a config file that was one of `texts`."""
+    text = draw(st.sampled_from(texts))
+    if draw(st.booleans()):
+        config = yaml.safe_load(text)
+        for _ in range(draw(st.integers(0, 3))):
+            config = changed(draw, config)
+        text = yaml.safe_dump(config, allow_unicode=draw(st.booleans()))
+    mutated = text.encode(errors="replace")
+    for _ in range(draw(st.integers(0, 2))):
+        mutated = scratched(draw, mutated)
+    return mutated
+
+
+@st.composite
+def overrides(draw: Callable[..., Any]) -> str:
+    """An override of a path that may exist, or something that only looks like one."""
+    slot, path = Slot(spec=Recipe), []
+    while (slot.spec or slot.kinds) and draw(st.integers(0, 9)) < 8:
+        member = slot.spec or draw(st.sampled_from(sorted(slot.kinds.values(), key=str)))
+        path.append(draw(st.sampled_from(list(member.model_fields))))
+        slot = Slot(spec=member).child(path[-1], None)
+    path += draw(st.sampled_from([[], [], ["0"], ["overfit"], ["random_crop", "p"], ["x"]]))
+    text = draw(values.map(lambda value: yaml.safe_dump(value, default_flow_style=True).strip()))
+    shape = draw(
+        st.sampled_from(["{path}={value}"] * 6 + ["~{path}", "~{path}={value}", "{value}"])
+    )
+    return str(shape.format(path=".".join(path), value=text))
+
+
+@st.composite
+def swaps(draw: Callable[..., Any]) -> str:
+    """An override that makes a section another member of its family."""
+    root, data = Slot(spec=Recipe), Slot(spec=Digits)
+    families = {
+        name: root.child(name, None)
+        for name in ("norm", "init", "loss", "optimizer", "scheduler", "tracking")
+    }
+    families["architecture.activation"] = Slot(spec=Mlp).child("activation", None)
+    families["data.normalize"] = data.child("normalize", None)
+    families["data.augment.0"] = data.child("augment", None).child("0", None)
+    path = draw(st.sampled_from(sorted(families)))
+    return f"{path}={draw(st.sampled_from(sorted(families[path].kinds)))}"
+
+
+def outcome(content: bytes, command: list[str], extra: list[str]) -> tuple[int, str]:
+    """The exit code of a command on a config file, and what it printed."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        path = folder / "config.yaml"
+        path.write_bytes(content)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            output = ["--output", str(folder / "out")] if command[0] == "run" else []
+            code = main([*command, *output, "--", str(path), *extra])
+        return code, printed.getvalue()
+    finally:
+        shutil.rmtree(folder)
+
+
+common = settings(
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@settings(common, max_examples=300)
+@given(mutated(CONFIGS), st.lists(overrides(), max_size=2))
+def test_validate_ends_in_words(content: bytes, extra: list[str]) -> None:
+    code, printed = outcome(content, ["validate"], extra)
+    assert code in (0, 2), printed
+    assert "Traceback" not in printed
+    assert printed.strip()
+
+
+@settings(common, max_examples=30)
+@given(
+    st.just(BASE.encode()) | mutated([BASE]),
+    st.lists(swaps(), max_size=3),
+    st.lists(overrides(), max_size=1),
+)
+def test_run_ends_in_a_verdict_or_in_words(
+    content: bytes, swapped: list[str], extra: list[str]
+) -> None:
+    code, printed = outcome(content, ["run", "--stages", "data,sanity"], [*swapped, *extra])
+    assert code in (0, 1, 2), printed
+    assert "Traceback" not in printed
+    assert printed.strip()

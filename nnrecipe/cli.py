@@ -209,7 +209,7 @@ def _walk(
 def _over_seeds(reports: Sequence[Report]) -> str:
     """Each metric's mean and standard deviation over the runs that have it."""
     names = dict.fromkeys(name for report in reports for name in report.metrics)
-    lines = []
+    lines = [f"\nover {len(reports)} seeds"]
     for name in names:
         values = [float(report.metrics[name]) for report in reports if name in report.metrics]
         spread = stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else math.nan

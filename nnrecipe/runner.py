@@ -85,6 +85,8 @@ def run_recipe(
         Logbook(folder, recipe.tracking) as logbook,
     ):
         progress.say(f"{recipe.name}: {folder}")
+        for key, target in _own_code(recipe):
+            progress.say(f"your code as {key}: {target}")
         data = recipe.data.build(device=device, seed=recipe.seed, workers=recipe.training.workers)
         _write(folder / "splits.json", json.dumps(data.indices))
         run = Run(
@@ -122,6 +124,14 @@ def _chosen(recipe: Recipe, names: Sequence[str] | None) -> list[Any]:
     if recipe.optimizer.lr == "auto" and "train" in wanted and "lr_probe" not in wanted:
         raise UserError("--stages: optimizer.lr: auto needs lr_probe before train")
     return chosen
+
+
+def _own_code(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """The user's callables that the recipe names, with the keys that name them."""
+    parts = {"data": recipe.data, "architecture": recipe.architecture, "loss": recipe.loss}
+    for key, part in (parts | {"optimizer": recipe.optimizer}).items():
+        if part.kind == "custom":
+            yield key, part.target
 
 
 def _is_gate(kind: str, recipe: Recipe) -> bool:

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import pytest
+from pydantic import ValidationError, model_validator
 
-from nnrecipe.core.errors import RecipeError
+from nnrecipe.core.errors import RecipeError, conflict
+from nnrecipe.core.spec import Spec
 from nnrecipe.recipe import load
+from nnrecipe.recipe.nodes import Origin, to_plain
+from nnrecipe.recipe.problems import problems_of
+from nnrecipe.recipe.slots import Slot
+from nnrecipe.recipe.yaml_source import parse_yaml
 
 BASE = {"data": "digits", "architecture": "mlp"}
 
@@ -148,14 +155,36 @@ def test_a_rule_between_keys_is_placed_where_it_names(tmp_path: Path) -> None:
     assert problem.startswith("c.yaml:2:13: optimizer.nesterov: nesterov needs momentum")
 
 
-def test_a_rule_about_a_default_says_so(tmp_path: Path) -> None:
-    (problem,) = told(tmp_path, "optimizer: {lr: auto}\nstages: [data, train]")
-    assert problem.startswith("c.yaml:1:17: optimizer.lr: auto takes")
-    given = "architecture: {kind: resnet}\nnorm: {kind: group}\ndata: digits"
-    (problem,) = told(tmp_path, given, "architecture.depth=20", "norm.groups=7")
-    assert problem.startswith("norm.groups=7: norm.groups: 7 groups do not divide")
+def test_a_rule_between_sections_is_placed_where_it_names(tmp_path: Path) -> None:
+    text = "architecture:\n  kind: resnet\nnorm: {kind: group, groups: 7}"
+    (problem,) = told(tmp_path, text)
+    assert problem.startswith("c.yaml:3:29: norm.groups: 7 groups do not divide")
+    (problem,) = told(tmp_path, text, "norm.groups=9")
+    assert problem.startswith("norm.groups=9: norm.groups: 9 groups do not divide")
 
 
-def test_a_rule_broken_by_a_default_is_placed_at_the_section_that_has_it(tmp_path: Path) -> None:
-    (problem,) = told(tmp_path, "architecture:\n  kind: resnet\nnorm: {kind: group, groups: 7}")
-    assert problem.startswith("c.yaml:3:29: norm.groups")
+class Part(Spec):
+    size: int = 3
+
+
+class Whole(Spec):
+    part: Part = Part()
+    parts: tuple[Part, ...] = ()
+
+    @model_validator(mode="after")
+    def _small(self) -> Self:
+        raise conflict("part.size", "is too large", "make it smaller")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("parts: []", "f:1:1"), ("parts: []\npart: {}", "f:2:1"), ("part: {size: 3}", "f:1:14")],
+)
+def test_a_rule_about_a_default_says_so(text: str, place: str) -> None:
+    root, _ = parse_yaml(text, lambda line, column: Origin("f", line, column))
+    assert root is not None
+    with pytest.raises(ValidationError) as caught:
+        Whole.model_validate(to_plain(root))
+    (problem,) = problems_of(caught.value, root, Slot(spec=Whole))
+    remark = "" if "size" in text else " (this is the default: the config doesn't give it)"
+    assert str(problem) == f"{place}: part.size: is too large{remark}\n    make it smaller"

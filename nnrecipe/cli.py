@@ -49,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich does so when a run's reader leaves
+            return 130
+        return _complain(UserError("your own code ended the program (sys.exit): leave that out"))
     except _Crash as crash:
         return _unexpected(crash.error, arguments, crash.folder)
     except Exception as error:

@@ -244,6 +244,13 @@ def test_a_users_own_code_is_to_blame_for_its_errors(capsys: pytest.CaptureFixtu
     assert "mine_for_cli.py:2" in capsys.readouterr().err
 
 
+def test_a_users_own_exit_is_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("exits_for_cli.py").write_text("def net(inputs):\n    raise SystemExit(0)\n")
+    target = "architecture={kind: custom, target: 'exits_for_cli:net'}"
+    assert main(["run", "tiny.yaml", target]) == 2
+    assert "sys.exit" in capsys.readouterr().err
+
+
 def test_validate(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "tiny.yaml"]) == 0
     assert capsys.readouterr().out == "tiny: valid\n"
@@ -301,6 +308,12 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     shell = " ".join([*COMMAND, "schema | head -1; exit ${PIPESTATUS[0]}"])
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
+
+
+def test_a_run_whose_reader_leaves_is_interrupted() -> None:
+    shell = " ".join([*COMMAND, "run tiny.yaml --stages data | head -1; exit ${PIPESTATUS[0]}"])
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_a_file_name_that_is_no_text_is_no_obstacle() -> None:

@@ -8,7 +8,6 @@ import math
 import os
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -175,8 +174,9 @@ def run(
     if print_config:
         click.echo("\n".join(one.resolved for one in loaded), nl=False)
         return 0
-    name, moment = loaded[0].recipe.name, time.strftime("%Y-%m-%d_%H-%M-%S")
-    base = output or Path("runs") / name / f"{moment}-{os.getpid()}"
+    from nnrecipe.runner import default_folder
+
+    base = output or default_folder(loaded[0].recipe)
     if not seeds:
         return _walk(loaded[0], base, stages, keep_going).exit_code
     folders = [base / f"seed-{seed}" for seed in seeds]
@@ -194,14 +194,15 @@ def _walk(
     from nnrecipe.runner import run_recipe
 
     try:
-        outcome = run_recipe(
-            loaded.recipe,
-            output=folder,
-            stages=stages,
-            keep_going=keep_going,
-            progress=terminal_progress(),
-            source=loaded.record,
-        )
+        with terminal_progress() as progress:
+            outcome = run_recipe(
+                loaded.recipe,
+                output=folder,
+                stages=stages,
+                keep_going=keep_going,
+                progress=progress,
+                source=loaded.record,
+            )
     except UserError:
         raise
     except Exception as error:

@@ -74,11 +74,8 @@ def run_recipe(
     progress = progress or Silence()
     chosen = _chosen(recipe, stages)
     device = pick_device(recipe.device)
-    folder = _new_folder(recipe, output)
-    resolved = recipe.model_dump(mode="json")
-    _write(folder / "config.yaml", source or yaml.safe_dump(resolved, sort_keys=False))
-    _write(folder / "config.resolved.yaml", yaml.safe_dump(resolved, sort_keys=False))
-    _write(folder / "environment.json", json.dumps(_environment(device), indent=1))
+    folder = _make_folder(output or default_folder(recipe))
+    _record(recipe, folder, device=device, source=source)
     with (
         isolated_rng(recipe.seed, "run"),
         _users_mistakes(),
@@ -87,29 +84,52 @@ def run_recipe(
         progress.say(f"{recipe.name}: {folder}")
         for key, target in _own_code(recipe):
             progress.say(f"your code as {key}: {target}")
-        data = recipe.data.build(device=device, seed=recipe.seed, workers=recipe.training.workers)
-        _write(folder / "splits.json", json.dumps(data.indices))
-        run = Run(
-            bench=make_bench(recipe, data, device=device),
-            training=recipe.training,
-            scheduler=recipe.scheduler,
-            early_stopping=recipe.regularization.early_stopping,
-            folder=folder,
-            logbook=logbook,
-            progress=progress,
-            recipe=resolved,
-        )
-        report = Report.of(recipe.name, (), {})
-        for stage in chosen:
-            run.results.append(_timed(stage, run))
-            report = Report.of(recipe.name, run.results, run.metrics)
-            write_report(report, folder)
-            failed = run.results[-1].verdict is Verdict.FAIL
-            if failed and not keep_going and _is_gate(stage.kind, recipe):
-                break
+        run = _prepare(recipe, device, folder, logbook, progress)
+        if any(stage.kind == "train" for stage in chosen):
+            _ = run.schedule  # a warm-up that is too long is told before anything is computed
+        try:
+            report = _walk(recipe, run, chosen, keep_going=keep_going)
+        finally:
+            if run.results:
+                write_html(folder)
         logbook.text("report", markdown(report))
-    write_html(folder)
     return Outcome(report=report, folder=folder)
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """`runs/<name>/<time>-<process>`: where a run goes that isn't told."""
+    return Path("runs") / recipe.name / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
+
+
+def _prepare(
+    recipe: Recipe, device: torch.device, folder: Path, logbook: Logbook, progress: Progress
+) -> Run:
+    """Load the data and lay out the bench; the indices of the splits are saved."""
+    data = recipe.data.build(device=device, seed=recipe.seed, workers=recipe.training.workers)
+    _write(folder / "splits.json", json.dumps(data.indices))
+    return Run(
+        bench=make_bench(recipe, data, device=device),
+        training=recipe.training,
+        scheduler=recipe.scheduler,
+        early_stopping=recipe.regularization.early_stopping,
+        folder=folder,
+        logbook=logbook,
+        progress=progress,
+        recipe=recipe.model_dump(mode="json"),
+    )
+
+
+def _walk(recipe: Recipe, run: Run, stages: Sequence[Any], *, keep_going: bool) -> Report:
+    """Run the stages in turn, and bring `report.json` up to date after each."""
+    report = Report.of(recipe.name, (), {})
+    for stage in stages:
+        run.results.append(_timed(stage, run))
+        report = Report.of(recipe.name, run.results, run.metrics)
+        write_report(report, run.folder)
+        failed = run.results[-1].verdict is Verdict.FAIL
+        if failed and not keep_going and _is_gate(stage.kind, recipe):
+            break
+    return report
 
 
 def _chosen(recipe: Recipe, names: Sequence[str] | None) -> list[Any]:
@@ -149,10 +169,8 @@ def _timed(stage: Any, run: Run) -> StageResult:
     return result
 
 
-def _new_folder(recipe: Recipe, output: Path | None) -> Path:
+def _make_folder(folder: Path) -> Path:
     """Make the run folder. Raises `UserError` if it already holds a run or can't be made."""
-    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
-    folder = output or Path("runs") / recipe.name / f"{stamp}-{os.getpid()}"
     if (folder / "report.json").exists() or (folder / "config.yaml").exists():
         raise UserError(f"--output {folder}: holds a run already: choose another folder")
     try:
@@ -161,6 +179,14 @@ def _new_folder(recipe: Recipe, output: Path | None) -> Path:
     except OSError as error:
         raise UserError(f"--output {folder}: can't make the folder: {error.strerror}") from error
     return folder
+
+
+def _record(recipe: Recipe, folder: Path, *, device: torch.device, source: str) -> None:
+    """Keep the config, as given and as resolved, and the environment."""
+    resolved = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    _write(folder / "config.yaml", source or resolved)
+    _write(folder / "config.resolved.yaml", resolved)
+    _write(folder / "environment.json", json.dumps(_environment(device), indent=1))
 
 
 def _write(path: Path, text: str) -> None:

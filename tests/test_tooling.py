@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+
+from nnrecipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -121,3 +124,15 @@ def dockerfile() -> list[tuple[str, str]]:
 def last(instructions: list[tuple[str, str]], name: str) -> int:
     """Where the last instruction of this name stands."""
     return max(index for index, (found, _) in enumerate(instructions) if found == name)
+
+
+def test_what_is_derived_from_the_specs_is_up_to_date() -> None:
+    """Of the schema only the keys: its wording is pydantic's, and changes with it."""
+    script = runpy.run_path(str(ROOT / "scripts" / "document_config"))
+    page = "\n".join(script["document"]()).rstrip() + "\n"
+    assert page == (ROOT / "docs" / "config.md").read_text(), "run scripts/document_config"
+    saved = json.loads((ROOT / "configs" / "recipe.schema.json").read_text())
+    current = Recipe.model_json_schema()
+    assert {n: set(d.get("properties", ())) for n, d in saved["$defs"].items()} == {
+        n: set(d.get("properties", ())) for n, d in current["$defs"].items()
+    }, "run scripts/document_config"

@@ -54,7 +54,17 @@ class ByKind:
     ) -> JsonSchemaValue:
         family = handler(schema)
         mapping = family.get("discriminator", {}).get("mapping", {})
-        return {"anyOf": [{"enum": sorted(mapping)}, family]} if mapping else family
+        if not mapping:
+            return family
+        # A schema's defaults are not filled in, so all but the default member must name their kind.
+        optional = mapping.get(self.default)
+        family["oneOf"] = [
+            member
+            if member.get("$ref") == optional
+            else {"allOf": [member, {"required": ["kind"]}]}
+            for member in family["oneOf"]
+        ]
+        return {"anyOf": [{"enum": sorted(mapping)}, family]}
 
     def _spell_out(self, value: Any) -> Any:
         if isinstance(value, str):

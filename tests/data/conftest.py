@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,6 @@ from pydantic import TypeAdapter
 
 from nnrecipe.data import Data, DataBundle
 
-REPOSITORY = Path(__file__).parents[2]
 _numbers = itertools.count()
 
 
@@ -62,27 +58,3 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    default = REPOSITORY.parent / "shared" / "data"
-    root = Path(os.environ.get("NNRECIPE_TEST_DATA", default))
-    if not root.is_dir():
-        pytest.skip(f"no real data in {root} (set NNRECIPE_TEST_DATA)")
-    return root
-
-
-@pytest.fixture(scope="session")
-def cifar10_images(real_data: Path) -> Path:
-    """CIFAR-10 as an image folder, unpacked once into the system's temporary folder."""
-    archive = real_data / "cifar10-images.tar.gz"
-    if not archive.is_file():
-        pytest.skip(f"no {archive}")
-    cache = Path(tempfile.gettempdir()) / f"nnrecipe-test-cifar10-{archive.stat().st_size}"
-    if not cache.is_dir():
-        unfinished = Path(tempfile.mkdtemp(dir=cache.parent))
-        with tarfile.open(archive) as tar:
-            tar.extractall(unfinished, filter="data")
-        unfinished.rename(cache)
-    return cache / "cifar10"

@@ -147,8 +147,8 @@ def test_hidden_files_are_passed_over(load, image_folder):
 
 
 @pytest.mark.slow
-def test_cifar10_images_for_real(load, cifar10_images):
-    bundle = load({"kind": "image_folder", "root": str(cifar10_images)})
+def test_cifar10_images_for_real(load, cifar10_folder):
+    bundle = load({"kind": "image_folder", "root": str(cifar10_folder)})
     assert (len(bundle.train), len(bundle.val), len(bundle.test)) == (45000, 5000, 10000)
     assert bundle.input_shape == (3, 32, 32)
     assert bundle.outputs.class_counts == (4500,) * 10

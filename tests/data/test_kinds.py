@@ -174,10 +174,10 @@ def test_digits_are_sklearns_in_eight_bits_with_a_fixed_test_set(load):
     assert places == list(range(1797))
 
 
-def test_fashion_mnist_for_real(load, real_data):
-    if not (real_data / "FashionMNIST").is_dir():
-        pytest.skip(f"no FashionMNIST in {real_data}")
-    bundle = load({"kind": "fashion_mnist", "root": str(real_data), "download": False})
+def test_fashion_mnist_for_real(load, shared_data):
+    if not (shared_data / "FashionMNIST").is_dir():
+        pytest.skip(f"no FashionMNIST in {shared_data}")
+    bundle = load({"kind": "fashion_mnist", "root": str(shared_data), "download": False})
     assert bundle.outputs.class_counts == (5400,) * 10
     assert bundle.preprocessing.mean.item() == pytest.approx(0.286, abs=1e-3)
     assert bundle.preprocessing.std.item() == pytest.approx(0.353, abs=1e-3)

@@ -51,8 +51,8 @@ class GradientCheck(Spec):
         yield Finding(
             check="gradient",
             verdict=Verdict.FAIL if wrong else Verdict.PASS,
-            measured=f"largest relative error {worst.error:.2g} at {worst.path}; "
-            f"{len(wrong)} of {len(clear)} coordinates wrong, {len(tried) - len(clear)} at kinks",
+            measured=f"{_worded(worst)}; {len(wrong)} of {len(clear)} coordinates wrong, "
+            f"{len(tried) - len(clear)} at kinks",
             expected=f"below {self.tolerance:g}",
             cause=cause,
             confidence=0.95 if wrong else 0.0,
@@ -77,14 +77,16 @@ class GradientCheck(Spec):
         trainable = {
             p: parameter for p, parameter in model.named_parameters() if parameter.requires_grad
         }
-        gradients = torch.autograd.grad(loss(), list(trainable.values()), allow_unused=True)
+        unmoved = loss()
+        gradients = torch.autograd.grad(unmoved, list(trainable.values()), allow_unused=True)
+        here = unmoved.item()
         draw = generator(bench.seed, "gradient")
         for (path, parameter), gradient in zip(trainable.items(), gradients, strict=True):
             flat = torch.zeros(parameter.numel()) if gradient is None else gradient.flatten().cpu()
             chosen = {int(flat.abs().argmax())}
             drawn = torch.randint(parameter.numel(), (self.coordinates - 1,), generator=draw)
             for index in chosen.union(drawn.tolist()):
-                yield _compare(path, float(flat[index]), loss, parameter, index)
+                yield _compare(path, float(flat[index]), loss, parameter, index, here=here)
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,22 @@ class _Probe:
 
 @torch.no_grad()
 def _compare(
-    path: str, analytic: float, loss: Callable[[], Tensor], parameter: nn.Parameter, index: int
+    path: str,
+    analytic: float,
+    loss: Callable[[], Tensor],
+    parameter: nn.Parameter,
+    index: int,
+    *,
+    here: float,
 ) -> _Probe:
     """Compare with central differences: |a - n| / max(|a|, |n|), beyond what rounding explains.
 
-    Where that is large, the loss may have a kink: then the slopes to the left and to the right
+    `here` is the loss where nothing is moved. Where the error is large, the loss may have a kink:
+    then the slopes to the left and to the right
     differ, or change with the step.
     """
     coordinate = parameter.view(-1)[index : index + 1]
     value = coordinate.item()
-    here = float(loss())
 
     def slopes(step: float) -> tuple[float, float, float]:
         """(slope to the left, slope to the right, how far rounding may move them)."""
@@ -132,6 +140,12 @@ def _compare(
     )
     bend = _relative(left, right, 2 * rounding)
     return _Probe(path, analytic, error, kink=max(bend, moved) > 1e-2)
+
+
+def _worded(worst: _Probe) -> str:
+    if not worst.error:
+        return "no difference beyond rounding"
+    return f"largest relative error {worst.error:.2g} at {worst.path}"
 
 
 def _relative(first: float, second: float, rounding: float) -> float:

@@ -11,6 +11,8 @@ from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.training.fit import EpochRecord
 
 SOURCE = "lecture: babysitting the learning process"
+LEAST_SAMPLES = 3
+"""Sampled steps that it takes to say something of the update ratio; never one alone."""
 
 
 def judge_history(
@@ -100,15 +102,21 @@ def _progress(
 
 
 def _median_ratio(records: Sequence[EpochRecord]) -> float | None:
-    """The median update/weight ratio over all layers and sampled steps of the training."""
-    found = [
-        ratio
+    """The median update/weight ratio over layers and sampled steps; None if these are too few.
+
+    The first step doesn't count: its gradient may be zero by design (a residual branch that starts
+    at zero) and its rate a thousandth (warm-up).
+    """
+    sampled = [
+        figures["update_ratio"].values()
         for record in records
-        for figures in record.monitored.values()
-        for ratio in figures["update_ratio"].values()
-        if math.isfinite(ratio)
+        for step, figures in record.monitored.items()
+        if step > 0
     ]
-    return median(found) if found else None
+    if len(sampled) < LEAST_SAMPLES:
+        return None
+    finite = [ratio for ratios in sampled for ratio in ratios if math.isfinite(ratio)]
+    return median(finite) if finite else None
 
 
 def _update_ratio(records: Sequence[EpochRecord]) -> Iterator[Finding]:

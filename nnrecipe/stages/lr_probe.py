@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -39,38 +39,23 @@ class LrProbeStage(Spec):
         return self
 
     def run(self, run: Run) -> StageResult:
-        """Climb the ladder outwards from its middle until both ends are known."""
+        """Climb outwards from the middle of the ladder, then try between what was found."""
         batches = self._batches(run)
         declared = run.bench.learning_rate
-        ladder = sorted(rates(self.lowest, self.highest, per_decade=self.per_decade))
-        run.progress.begin(self.kind, total=len(ladder) + (declared is not None))
+        ladder = list(rates(self.lowest, self.highest, per_decade=self.per_decade))
+        run.progress.begin(self.kind)
         with isolated_rng(run.bench.seed, "lr_probe"):
             start = start_loss(run.bench.make_model(), run.bench.loss, batches)
-        rungs = sorted(
-            _outwards(run, ladder, batches, start=start, declared=declared),
-            key=lambda rung: rung.rate,
-        )
+        rungs = list(_coarse(run, ladder[:: self.per_decade], batches, start))
+        rungs += [_rung(run, rate, batches, start) for rate in _between(ladder, rungs)]
+        # Before the recipe's own rate joins in: the suggestion doesn't depend on it.
+        run.suggested_rate = suggest(rungs)
+        if declared is not None and declared not in [rung.rate for rung in rungs]:
+            rungs.append(_rung(run, declared, batches, start))
+        rungs.sort(key=lambda rung: rung.rate)
         verdicts = bands(rungs)
-        # What is suggested lies on the ladder, so that it doesn't depend on the recipe's own rate.
-        run.suggested_rate = suggest([rung for rung in rungs if rung.rate in ladder])
-        good = [rate for rate, band in verdicts.items() if band is Band.GOOD]
-        facts: dict[str, Any] = {
-            "ladder": [
-                {
-                    "lr": rung.rate,
-                    "start_loss": rung.start,
-                    "end_loss": rung.end,
-                    "band": verdicts[rung.rate],
-                }
-                for rung in rungs
-            ],
-            "good": [min(good), max(good)] if good else [],
-            "suggested": run.suggested_rate,
-            "declared": declared,
-            "steps": len(batches),
-        }
         findings = _judge(run, {rung.rate: rung for rung in rungs}, verdicts)
-        return StageResult.of(self.kind, facts, findings)
+        return StageResult.of(self.kind, _facts(run, rungs, verdicts, steps=self.steps), findings)
 
     def _batches(self, run: Run) -> list[Batch]:
         """The same batches for every rate: the first of as many epochs as it takes."""
@@ -83,30 +68,34 @@ class LrProbeStage(Spec):
         return found
 
 
-def _outwards(
-    run: Run, ladder: list[float], batches: list[Batch], *, start: float, declared: float | None
-) -> Iterator[Rung]:
-    """The declared rate, then from the middle of the ladder up and down.
-
-    Upwards until two rates in a row diverge, downwards until two in a row do next to nothing.
-    """
-    if declared is not None:
-        yield _rung(run, declared, batches, start)
+def _coarse(run: Run, ladder: list[float], batches: list[Batch], start: float) -> Iterator[Rung]:
+    """From the middle upwards until a rate diverges, then downwards until one hardly moves."""
     middle = len(ladder) // 2
-    up = [rate for rate in ladder[middle:] if rate != declared]
-    down = [rate for rate in reversed(ladder[:middle]) if rate != declared]
-    for rates_that_way, over in ((up, _diverged), (down, _idle)):
-        ended = 0
-        for rate in rates_that_way:
-            rung = _rung(run, rate, batches, start)
-            yield rung
-            ended = ended + 1 if over(rung) else 0
-            if ended == 2:
+    upwards, downwards = ladder[middle:], ladder[:middle][::-1]
+    for way, is_over in ((upwards, _diverged), (downwards, _idle)):
+        for rate in way:
+            yield (rung := _rung(run, rate, batches, start))
+            if is_over(rung):
                 break
 
 
+def _between(ladder: list[float], tried: list[Rung]) -> list[float]:
+    """The rates of the ladder that would sharpen the picture.
+
+    They lie beside the best of those tried, or between two that fell into different bands.
+    """
+    verdicts = bands(tried)
+    best = max(tried, key=lambda rung: rung.fall).rate
+    ordered = sorted(verdicts)
+    wanted = []
+    for low, high in pairwise(ordered):
+        if best in (low, high) or verdicts[low] is not verdicts[high]:
+            wanted += [rate for rate in ladder if low < rate < high]
+    return wanted
+
+
 def _diverged(rung: Rung) -> bool:
-    return rung.fall < -0.5 * abs(rung.start)
+    return rung.fall < -0.02 * abs(rung.start)
 
 
 def _idle(rung: Rung) -> bool:
@@ -119,6 +108,27 @@ def _rung(run: Run, rate: float, batches: list[Batch], start: float) -> Rung:
         rung = climb(setup, batches, rate=rate, start=start)
     run.progress.advance(note=f"lr {rate:g}")
     return rung
+
+
+def _facts(
+    run: Run, rungs: list[Rung], verdicts: dict[float, Band], *, steps: int
+) -> dict[str, Any]:
+    good = [rate for rate, band in verdicts.items() if band is Band.GOOD]
+    return {
+        "ladder": [
+            {
+                "lr": rung.rate,
+                "start_loss": rung.start,
+                "end_loss": rung.end,
+                "band": verdicts[rung.rate],
+            }
+            for rung in rungs
+        ],
+        "good": [min(good), max(good)] if good else [],
+        "suggested": run.suggested_rate,
+        "declared": run.bench.learning_rate,
+        "steps": steps,
+    }
 
 
 def _judge(run: Run, rungs: dict[float, Rung], verdicts: dict[float, Band]) -> Iterator[Finding]:

@@ -13,9 +13,10 @@ from nnrecipe.checks.data import (
     ShiftCheck,
     StableCheck,
 )
-from nnrecipe.checks.gradients import GradientCheck, ReachCheck
+from nnrecipe.checks.gradients import GradientCheck
 from nnrecipe.checks.loss import LossAtChanceCheck, LossFormCheck
 from nnrecipe.checks.outputs import OutputsCheck
+from nnrecipe.checks.reach import ReachCheck
 from nnrecipe.checks.regularization import RegularizationCheck
 from nnrecipe.core.spec import ByKind
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,6 +17,9 @@ from nnrecipe.losses import LossCallable
 from nnrecipe.regularization import Penalty, Regularization
 from nnrecipe.training.setup import Schedule, TrainSetup, constant
 
+SAMPLE_ELEMENTS = 2**26
+"""A quarter of a gigabyte of float32: what a check may look at in one piece."""
+
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 """`(model, *, lr, decay)`: an optimizer over the trainable parameters; `decay=False` leaves weight
 decay out."""
@@ -25,17 +29,17 @@ decay out."""
 class Bench:
     """Data, a way to make the model afresh, and the rest of the recipe that training needs.
 
-    `make_model()` gives the same initial weights at every call, on `device`. `bare_loss` is the
-    loss without label smoothing. `chance` is the loss of a uniform guess, None where it isn't
-    known. `learning_rate` is None until the probe has chosen it. `frozen` holds the paths of the
-    parameters that the recipe declares frozen.
+    `make_model()` gives the same initial weights at every call, on `device`, and `make_loss()` a
+    loss without a past; `make_bare_loss()` leaves label smoothing out. `chance` is the loss of a
+    uniform guess, None where it isn't known. `learning_rate` is None until the probe has chosen it.
+    `frozen` holds the paths of the parameters that the recipe declares frozen.
     """
 
     data: DataBundle
     make_model: Callable[[], nn.Module]
     make_optimizer: MakeOptimizer
-    loss: LossCallable
-    bare_loss: LossCallable
+    make_loss: Callable[[], LossCallable]
+    make_bare_loss: Callable[[], LossCallable]
     chance: float | None
     penalty: Penalty
     device: torch.device
@@ -52,9 +56,13 @@ class Bench:
         return len(self.data.classes)
 
     def sample(self, split: Split, size: int) -> Batch:
-        """Up to `size` examples of a split, drawn without replacement, always the same ones."""
+        """Up to `size` examples of a split, drawn without replacement, always the same ones.
+
+        Of large examples they are fewer, so that the sample fits in `SAMPLE_ELEMENTS` numbers.
+        """
+        affordable = max(32, SAMPLE_ELEMENTS // math.prod(self.data.input_shape))
         order = torch.randperm(len(split), generator=generator(self.seed, "sample"))
-        return self.data.examples(split, order[:size])
+        return self.data.examples(split, order[: min(size, affordable)])
 
     def setup(
         self,
@@ -68,7 +76,7 @@ class Bench:
         """What it takes to train `model` at `lr`; on request without what regularizes."""
         return TrainSetup(
             model=model,
-            loss=self.loss if regularized else self.bare_loss,
+            loss=self.make_loss() if regularized else self.make_bare_loss(),
             optimizer=self.make_optimizer(model, lr=lr, decay=regularized),
             penalty=self.penalty if regularized else Regularization().penalty(),
             device=self.device,
@@ -81,7 +89,7 @@ class Bench:
     def loss_of(self, model: nn.Module, batch: Batch) -> Tensor:
         """The data loss of a model, scalar, with the randomness of dropout always the same."""
         with isolated_rng(self.seed, "loss"):
-            return self.loss(model(batch.inputs), batch.targets)
+            return self.make_loss()(model(batch.inputs), batch.targets)
 
     @torch.no_grad()
     def start_loss(self) -> float:

@@ -31,9 +31,13 @@ class LossFormCheck(Spec):
         logits = torch.randn(
             len(targets), bench.num_classes, generator=generator(bench.seed, "loss_form")
         ).to(targets.device)
-        gradient = _target_gradient(bench.loss, logits, targets)
-        shift = float(bench.loss(logits + 1.0, targets) - bench.loss(logits, targets))
-        growth = _batch_growth(bench.loss, logits, targets)
+        loss = bench.make_loss()
+        gradient = _target_gradient(loss, logits, targets)
+        if gradient is None:
+            yield _no_gradient()
+            return
+        shift = float(loss(logits + 1.0, targets) - loss(logits, targets))
+        growth = _batch_growth(loss, logits, targets)
         log_probabilities = _gives_log_probabilities(bench)
 
         verdict, cause, advice = Verdict.PASS, None, ""
@@ -71,11 +75,28 @@ class LossFormCheck(Spec):
         )
 
 
-def _target_gradient(loss: LossCallable, logits: Tensor, targets: Tensor) -> float:
-    """The mean derivative of the loss by the logit of the right class."""
+def _no_gradient() -> Finding:
+    return Finding(
+        check="loss_form",
+        verdict=Verdict.FAIL,
+        measured="the loss has no gradient by the logits",
+        expected="a loss that autograd can follow",
+        cause=Cause.DETACHED_GRAPH,
+        confidence=0.95,
+        advice="Look for argmax, detach(), .item() or NumPy in the loss: they end the graph, and "
+        "nothing can be learned through them.",
+        source=SOURCE,
+    )
+
+
+def _target_gradient(loss: LossCallable, logits: Tensor, targets: Tensor) -> float | None:
+    """The mean derivative of the loss by the logit of the right class; None if it has none."""
     leaf = logits.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(leaf, targets), leaf)
-    return float(gradient.gather(1, targets[:, None]).mean())
+    value = loss(leaf, targets)
+    if not value.requires_grad:
+        return None
+    (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True)
+    return None if gradient is None else gradient.gather(1, targets[:, None]).mean().item()
 
 
 def _batch_growth(loss: LossCallable, logits: Tensor, targets: Tensor) -> float:
@@ -107,7 +128,7 @@ class LossAtChanceCheck(Spec):
             zero_logits = torch.zeros(len(batch.targets), bench.num_classes, device=bench.device)
             chance = bench.chance
             if chance is None:
-                chance = float(bench.loss(zero_logits, batch.targets))
+                chance = float(bench.make_loss()(zero_logits, batch.targets))
         distance = abs(measured - chance) / abs(chance) if chance else abs(measured)
         far = not distance <= self.warn  # NaN is far
         cause = Cause.INIT_TOO_LARGE if far and measured > chance else None

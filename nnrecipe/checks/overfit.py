@@ -18,9 +18,13 @@ SOURCE = "lecture: sanity check, overfit a tiny subset"
 
 @dataclass(frozen=True)
 class Attempt:
-    """One training on the tiny subset. `accuracy` and `loss` are taken in eval mode on it."""
+    """One training on the tiny subset. `accuracy` and `loss` are taken in eval mode on it.
+
+    `lower` says that it is the recipe's optimizer at a lower rate than the recipe's.
+    """
 
     label: str
+    lower: bool
     losses: list[float]
     accuracy: float
     loss: float
@@ -37,41 +41,38 @@ class Attempt:
         return not math.isfinite(self.loss) or self.loss > 1.2 * abs(self.losses[0])
 
 
-def judge_overfit(bench: Bench, batch: Batch, attempts: list[Attempt]) -> Finding:
-    """The first attempt is the recipe's own; the others are counterfactuals at known-good rates."""
-    own = attempts[0]
-    solver = next((attempt for attempt in attempts if attempt.solved), None)
-    measured = f"accuracy {own.accuracy:.2f}, loss {own.loss:.4g} after {len(own.losses)} steps"
-    expected = f"accuracy 1.00 on {len(batch.targets)} examples, loss near 0"
-    if solver is own:
-        return Finding(
-            check="overfit",
-            verdict=Verdict.PASS,
-            measured=measured,
-            expected=expected,
-            source=SOURCE,
-        )
-    if solver is not None:
-        return Finding(
-            check="overfit",
-            verdict=Verdict.WARN,
-            measured=f"{measured}; with {solver.label}: accuracy 1.00",
-            expected=expected,
-            cause=Cause.LR_TOO_HIGH if own.diverged else Cause.LR_TOO_LOW,
-            confidence=0.6,
-            advice=f"The model can learn these examples with {solver.label}, so the learning rate "
-            "or the optimizer is at fault; the lr_probe stage says which rates are good.",
-            source=SOURCE,
-        )
-    cause, advice = _why_not(bench, batch, attempts)
+def judge_overfit(
+    bench: Bench, batch: Batch, attempts: list[Attempt], *, starts_low: bool
+) -> Finding:
+    """The first attempt is the recipe's own, if its rate is known; the others are counterfactuals.
+
+    `starts_low` says that the schedule begins well below the recipe's rate.
+    """
+    first, last = attempts[0], attempts[-1]
+    verdict, cause, confidence, advice = Verdict.PASS, None, 0.0, ""
+    if not last.solved:
+        verdict = Verdict.FAIL
+        cause, advice = _why_not(bench, batch, attempts)
+        confidence = 0.3 if cause is Cause.UNDERFITTING else 0.8
+    elif last is not first and bench.learning_rate is not None:
+        too_high = last.lower or first.diverged
+        # A rate that is reached by and by may well be too high for the first step.
+        if not (too_high and starts_low):
+            verdict, confidence = Verdict.WARN, 0.6
+            cause = Cause.LR_TOO_HIGH if too_high else Cause.LR_TOO_LOW
+            advice = (
+                f"The model can learn these examples with {last.label}, so the learning rate or "
+                "the optimizer is at fault; the lr_probe stage says which rates are good."
+            )
+    others = "".join(f"; {a.label}: accuracy {a.accuracy:.2f}" for a in attempts[1:])
     return Finding(
         check="overfit",
-        verdict=Verdict.FAIL,
-        measured=measured
-        + "".join(f"; with {a.label}: accuracy {a.accuracy:.2f}" for a in attempts[1:]),
-        expected=expected,
+        verdict=verdict,
+        measured=f"accuracy {first.accuracy:.2f}, loss {first.loss:.4g} after {len(first.losses)} "
+        f"steps of {first.label}{others}",
+        expected=f"accuracy 1.00 on {len(batch.targets)} examples, loss near 0",
         cause=cause,
-        confidence=0.8 if cause is not Cause.UNDERFITTING else 0.3,
+        confidence=confidence,
         advice=advice,
         source=SOURCE,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from nnrecipe.checks import Bench
 from nnrecipe.core.errors import UserError
@@ -11,6 +12,7 @@ from nnrecipe.core.parameters import assign, group, standard_rules
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.targets import blaming
 from nnrecipe.data import DataBundle
+from nnrecipe.losses import Loss, LossCallable
 from nnrecipe.recipe.model import Recipe
 
 
@@ -37,8 +39,8 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         data=data,
         make_model=make_model,
         make_optimizer=make_optimizer,
-        loss=recipe.loss.build(data.outputs),
-        bare_loss=recipe.loss.unregularized().build(data.outputs),
+        make_loss=lambda: _make_loss(recipe.loss, recipe, data),
+        make_bare_loss=lambda: _make_loss(recipe.loss.unregularized(), recipe, data),
         chance=recipe.loss.chance_level(data.outputs),
         penalty=recipe.regularization.penalty(),
         device=device,
@@ -51,7 +53,13 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
     )
     if recipe.architecture.kind == "custom":
         _try_once(bench, recipe.architecture.target)
+    make_optimizer(make_model(), lr=bench.learning_rate or 1e-3)  # refuses what can't be trained
     return bench
+
+
+def _make_loss(loss: Loss, recipe: Recipe, data: DataBundle) -> LossCallable:
+    with isolated_rng(recipe.seed, "loss"):
+        return loss.build(data.outputs)
 
 
 def _make_model(recipe: Recipe, data: DataBundle) -> nn.Module:
@@ -62,9 +70,20 @@ def _make_model(recipe: Recipe, data: DataBundle) -> nn.Module:
             norm=recipe.norm,
             dropout=recipe.regularization.dropout,
         )
+        if any(is_lazy(parameter) for parameter in model.parameters()):
+            _materialize(model, recipe, data)
         if recipe.init is not None:
             recipe.init.apply(model, activation=recipe.architecture.activation)
     return model
+
+
+@torch.no_grad()
+def _materialize(model: nn.Module, recipe: Recipe, data: DataBundle) -> None:
+    """Lazy layers of a user's module learn their sizes from a first batch."""
+    inputs = data.examples(data.train, torch.arange(2)).inputs.cpu()
+    with blaming("architecture", recipe.architecture.kind):
+        model.eval()(inputs)
+    model.train()
 
 
 @torch.no_grad()

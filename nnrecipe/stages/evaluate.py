@@ -43,7 +43,7 @@ class EvaluateStage(Spec):
         result = evaluate(
             model,
             data.batches(split, max(run.training.batch_size, 256)),
-            bench.loss,
+            bench.make_loss(),
             num_classes=bench.num_classes,
             precision=bench.precision,
         )

@@ -45,7 +45,7 @@ class LrProbeStage(Spec):
         ladder = list(rates(self.lowest, self.highest, per_decade=self.per_decade))
         run.progress.begin(self.kind)
         with isolated_rng(run.bench.seed, "lr_probe"):
-            start = start_loss(run.bench.make_model(), run.bench.loss, batches)
+            start = start_loss(run.bench.make_model(), run.bench.make_loss(), batches)
         rungs = list(_coarse(run, ladder[:: self.per_decade], batches, start))
         rungs += [_rung(run, rate, batches, start) for rate in _between(ladder, rungs)]
         # Before the recipe's own rate joins in: the suggestion doesn't depend on it.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Literal
 
@@ -20,7 +21,7 @@ from nnrecipe.core.spec import Count, NonNegativeFloat, Spec
 from nnrecipe.data.batch import Batch
 from nnrecipe.optimizers import Adam
 from nnrecipe.stages.run import Run
-from nnrecipe.training.evaluate import evaluate
+from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.setup import TrainSetup
 from nnrecipe.training.steps import train_steps
 
@@ -41,63 +42,76 @@ class OverfitStage(Spec):
     )
 
     def run(self, run: Run) -> StageResult:
-        """Try with the recipe's optimizer; if that fails, with Adam at rates known to be good."""
+        """Try with the recipe's optimizer; if that fails, with others that are known to be good."""
         bench = run.bench
         chosen = _one_of_each(bench.data.train.targets, self.examples, seed=bench.seed)
         batch = bench.data.examples(bench.data.train, chosen)
         run.progress.begin(self.kind)
         attempts: list[Attempt] = []
-        for label, setup in _setups(bench):
-            attempts.append(self._attempt(label, setup, batch, bench))
+        for way in _ways(bench):
+            attempts.append(self._attempt(way, batch, bench))
             if attempts[-1].solved:
                 break
-        own = attempts[0]
+        first = attempts[0]
         facts = {
             "examples": len(chosen),
-            "accuracy": own.accuracy,
-            "loss": own.loss,
-            "steps": len(own.losses),
-            "losses": own.losses,
+            "accuracy": first.accuracy,
+            "loss": first.loss,
+            "steps": len(first.losses),
+            "losses": first.losses,
             "attempts": {attempt.label: attempt.accuracy for attempt in attempts},
         }
-        return StageResult.of(self.kind, facts, [judge_overfit(bench, batch, attempts)])
+        starts_low = run.schedule(0) < 0.5
+        finding = judge_overfit(bench, batch, attempts, starts_low=starts_low)
+        return StageResult.of(self.kind, facts, [finding])
 
-    def _attempt(self, label: str, setup: TrainSetup, batch: Batch, bench: Bench) -> Attempt:
+    def _attempt(self, way: _Way, batch: Batch, bench: Bench) -> Attempt:
+        def ended() -> Evaluation:
+            return evaluate(way.setup.model, [batch], way.setup.loss, num_classes=bench.num_classes)
+
         losses: list[Tensor] = []
         with isolated_rng(bench.seed, self.kind):
-            for record in train_steps(setup, repeat(batch, self.steps)):
+            for record in train_steps(way.setup, repeat(batch, self.steps)):
                 losses.append(record.loss)
-                if record.step % 10 == 9 and self._enough(losses[-1], record.correct, batch):
+                if record.step % 10 != 9:
+                    continue
+                loss = record.loss.item()
+                # Training mode may be ahead: the running statistics of batch norm lag behind.
+                if math.isnan(loss) or (loss < self.target_loss and ended().accuracy == 1):
                     break
-        ended = evaluate(setup.model, [batch], setup.loss, num_classes=bench.num_classes)
+        end = ended()
         return Attempt(
-            label=label,
+            label=way.label,
+            lower=way.lower,
             losses=torch.stack(losses).tolist(),
-            accuracy=ended.accuracy,
-            loss=ended.loss,
-            model=setup.model,
+            accuracy=end.accuracy,
+            loss=end.loss,
+            model=way.setup.model,
         )
 
-    def _enough(self, loss: Tensor, correct: Tensor, batch: Batch) -> bool:
-        value = loss.item()
-        learned = value < self.target_loss and int(correct) == len(batch.targets)
-        return learned or value != value  # NaN stays NaN
+
+@dataclass(frozen=True)
+class _Way:
+    """A way to train, and whether it is the recipe's own with a lower rate."""
+
+    label: str
+    setup: TrainSetup
+    lower: bool = False
 
 
-def _setups(bench: Bench) -> Iterator[tuple[str, TrainSetup]]:
-    """The recipe's own optimizer first (unless its rate isn't known yet), then known-good ones."""
+def _ways(bench: Bench) -> Iterator[_Way]:
+    """The recipe's own (unless its rate isn't known yet), the same at a tenth, then Adam."""
     if bench.learning_rate is not None:
-        model = without_dropout(bench.make_model())
-        yield (
-            "the recipe's optimizer",
-            bench.setup(model, lr=bench.learning_rate, regularized=False),
-        )
+        for factor, label in ((1.0, "the recipe's optimizer"), (0.1, "a tenth of its rate")):
+            model = without_dropout(bench.make_model())
+            setup = bench.setup(model, lr=bench.learning_rate * factor, regularized=False)
+            yield _Way(label, setup, lower=factor < 1)
     for rate in KNOWN_GOOD_RATES:
         model = without_dropout(bench.make_model())
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
         setup = bench.setup(model, lr=rate, regularized=False)
         adam = Adam().build([{"params": trainable, "lr": rate}], lr=rate)
-        yield f"adam at {rate:g}", replace(setup, optimizer=adam, clip_norm=None)
+        yield _Way(f"adam at {rate:g}", replace(setup, optimizer=adam, clip_norm=None))
 
 
 def _one_of_each(targets: Tensor, size: int, *, seed: int) -> Tensor:

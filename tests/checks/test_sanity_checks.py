@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nnrecipe.checks import SanityCheck
-from nnrecipe.checks.gradients import GradientCheck, ReachCheck
+from nnrecipe.checks.gradients import GradientCheck
 from nnrecipe.checks.loss import LossAtChanceCheck, LossFormCheck
 from nnrecipe.checks.outputs import OutputsCheck
+from nnrecipe.checks.reach import ReachCheck
 from nnrecipe.checks.regularization import RegularizationCheck
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Verdict

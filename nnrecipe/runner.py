@@ -10,20 +10,22 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
+from nnrecipe.core.causes import Cause
 from nnrecipe.core.device import pick_device
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import Report, StageResult, Verdict
 from nnrecipe.core.logbook import Logbook
 from nnrecipe.core.progress import Progress, Silence
 from nnrecipe.core.seeding import isolated_rng
-from nnrecipe.core.targets import describe, is_users_fault
-from nnrecipe.recipe import Recipe, load_recipe
+from nnrecipe.core.targets import describe, is_torchs, is_users_fault
+from nnrecipe.recipe import Recipe, load
 from nnrecipe.recipe.bench import make_bench
 from nnrecipe.report import markdown, write_html, write_report
 from nnrecipe.stages import Run
@@ -49,9 +51,14 @@ def run(
     `configs` are files or names of presets, merged from left to right, and `overrides` are
     `key.path=value`, as on the command line. Raises `UserError` for what is the caller's to mend.
     """
-    recipe = load_recipe(*configs, overrides=overrides)
-    folder = None if output is None else Path(output)
-    return run_recipe(recipe, output=folder, stages=stages, keep_going=keep_going).report
+    loaded = load(*configs, overrides=overrides)
+    return run_recipe(
+        loaded.recipe,
+        output=None if output is None else Path(output),
+        stages=stages,
+        keep_going=keep_going,
+        source=loaded.record,
+    ).report
 
 
 def run_recipe(
@@ -78,7 +85,7 @@ def run_recipe(
     _record(recipe, folder, device=device, source=source)
     with (
         isolated_rng(recipe.seed, "run"),
-        _users_mistakes(),
+        _users_mistakes(recipe),
         Logbook(folder, recipe.tracking) as logbook,
     ):
         progress.say(f"{recipe.name}: {folder}")
@@ -97,8 +104,11 @@ def run_recipe(
 
 
 def default_folder(recipe: Recipe) -> Path:
-    """`runs/<name>/<time>-<process>`: where a run goes that isn't told."""
-    return Path("runs") / recipe.name / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
+    """`runs/<name>/<time>-<process>`: where a run goes that isn't told; numbered if taken."""
+    stamp = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
+    first = Path("runs") / recipe.name / stamp
+    numbered = (first.with_name(f"{stamp}-{number}") for number in count(2))
+    return next(folder for folder in chain([first], numbered) if not folder.exists())
 
 
 def _prepare(
@@ -126,8 +136,7 @@ def _walk(recipe: Recipe, run: Run, stages: Sequence[Any], *, keep_going: bool) 
         run.results.append(_timed(stage, run))
         report = Report.of(recipe.name, run.results, run.metrics)
         write_report(report, run.folder)
-        failed = run.results[-1].verdict is Verdict.FAIL
-        if failed and not keep_going and _is_gate(stage.kind, recipe):
+        if _must_stop(run.results[-1], recipe, keep_going=keep_going):
             break
     return report
 
@@ -154,10 +163,18 @@ def _own_code(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield key, part.target
 
 
-def _is_gate(kind: str, recipe: Recipe) -> bool:
-    """Whether a failure in this stage keeps the later ones from running: those before train do."""
+def _must_stop(result: StageResult, recipe: Recipe, *, keep_going: bool) -> bool:
+    """Whether the later stages are not to run: a stage up to and including `train` has failed.
+
+    Going on all the same is of no use where labels have no output: no loss can be computed.
+    """
+    if result.verdict is not Verdict.FAIL:
+        return False
+    if any(finding.cause is Cause.WRONG_OUTPUT_SIZE for finding in result.findings):
+        return True
     kinds: list[str] = [stage.kind for stage in recipe.stages]
-    return "train" not in kinds or kinds.index(kind) <= kinds.index("train")
+    gates = kinds[: kinds.index("train") + 1] if "train" in kinds else kinds
+    return result.stage in gates and not keep_going
 
 
 def _timed(stage: Any, run: Run) -> StageResult:
@@ -207,13 +224,15 @@ def _environment(device: torch.device) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _users_mistakes() -> Iterator[None]:
+def _users_mistakes(recipe: Recipe) -> Iterator[None]:
     """Tell an error that came out of the user's own code as theirs, with its file and line."""
+    own = ", ".join(f"{key} {target}" for key, target in _own_code(recipe))
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        if is_users_fault(error):
-            raise UserError(f"your own code failed: {describe(error)}") from error
+        # A user's module may be made of torch's own: then none of its lines are in the traceback.
+        if is_users_fault(error) or (own and is_torchs(error)):
+            raise UserError(f"your own code failed ({own}): {describe(error)}") from error
         raise

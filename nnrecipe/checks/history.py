@@ -11,19 +11,29 @@ from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.training.fit import EpochRecord
 
 SOURCE = "lecture: babysitting the learning process"
+RATIO_BAND = (1e-5, 1e-1)
+"""Update over weight, in the median over a training, that gives no reason to look."""
 LEAST_SAMPLES = 3
 """Sampled steps that it takes to say something of the update ratio; never one alone."""
 
 
 def judge_history(
-    records: Sequence[EpochRecord], *, start_loss: float, learning_rate: float, classes: int
+    records: Sequence[EpochRecord],
+    *,
+    start_loss: float,
+    chance: float,
+    learning_rate: float,
+    classes: int,
 ) -> Iterator[Finding]:
-    """The findings on a whole training. `start_loss` is the loss before the first step."""
+    """The findings on a whole training.
+
+    `start_loss` is the loss before the first step, `chance` that of a uniform guess.
+    """
     diverged = _divergence(records, start_loss=start_loss, learning_rate=learning_rate)
     yield diverged
     if diverged.verdict is Verdict.FAIL:
         return
-    yield _progress(records, start_loss=start_loss, learning_rate=learning_rate)
+    yield _progress(records, start_loss=start_loss, chance=chance, learning_rate=learning_rate)
     yield from _update_ratio(records)
     yield from _gap(records, classes=classes)
 
@@ -74,29 +84,36 @@ def _end_loss(record: EpochRecord) -> float:
 
 
 def _progress(
-    records: Sequence[EpochRecord], *, start_loss: float, learning_rate: float
+    records: Sequence[EpochRecord], *, start_loss: float, chance: float, learning_rate: float
 ) -> Finding:
-    """Whether the loss fell at all over the whole training."""
+    """Whether the loss fell at all over the whole training.
+
+    A network that starts well below chance, a pretrained one say, has less far to fall.
+    """
     end = min(record.train_loss for record in records)
     fall = (start_loss - end) / max(abs(start_loss), 1e-12)
-    stuck = fall < 0.02
+    stuck = fall < 0.02 and end > 0.5 * chance
     ratio = _median_ratio(records)
-    slow = ratio is not None and ratio < 1e-4
-    cause = (Cause.LR_TOO_LOW if slow else Cause.UNDERFITTING) if stuck else None
-    word = "too low: " if stuck and slow else ""
+    slow = stuck and ratio is not None and ratio < 1e-4
+    verdict, cause, confidence, advice = Verdict.PASS, None, 0.0, ""
+    if slow:
+        verdict, cause, confidence = Verdict.FAIL, Cause.LR_TOO_LOW, 0.85
+        advice = (
+            f"Raise optimizer.lr (now {learning_rate:g}): the weights change by {ratio:.1g} of "
+            "their size in a step, where about 1e-3 is usual."
+        )
+    elif stuck:
+        verdict, cause, confidence = Verdict.FAIL, Cause.UNDERFITTING, 0.3
+        advice = "The weights move, but the loss doesn't fall: see the overfit stage."
     return Finding(
         check="learning",
-        verdict=Verdict.FAIL if stuck else Verdict.PASS,
-        measured=f"{word}loss {start_loss:.5g} -> {end:.5g} in {len(records)} epochs",
+        verdict=verdict,
+        measured=f"{'too low: ' if slow else ''}loss {start_loss:.5g} -> {end:.5g} "
+        f"in {len(records)} epochs",
         expected="a fall by more than 2 %",
         cause=cause,
-        confidence=0.85 if slow and stuck else 0.3 if stuck else 0.0,
-        advice=""
-        if not stuck
-        else f"Raise optimizer.lr (now {learning_rate:g}): the weights change by {ratio:.1g} of "
-        "their size in a step, where about 1e-3 is usual."
-        if slow
-        else "The weights move, but the loss doesn't fall: see the overfit stage.",
+        confidence=confidence,
+        advice=advice,
         source=SOURCE,
     )
 
@@ -123,12 +140,13 @@ def _update_ratio(records: Sequence[EpochRecord]) -> Iterator[Finding]:
     ratio = _median_ratio(records)
     if ratio is None:
         return
-    odd = not 1e-5 <= ratio <= 1e-1
+    low, high = RATIO_BAND
+    odd = not low <= ratio <= high
     yield Finding(
         check="update_ratio",
         verdict=Verdict.WARN if odd else Verdict.PASS,
         measured=f"median {ratio:.2g}",
-        expected="about 1e-3 (1e-5 ... 1e-1)",
+        expected=f"about 1e-3 ({low:g} ... {high:g})",
         cause=(Cause.LR_TOO_LOW if ratio < 1e-3 else Cause.LR_TOO_HIGH) if odd else None,
         confidence=0.4 if odd else 0.0,
         advice="Change optimizer.lr by the factor that brings the ratio near 1e-3." if odd else "",

@@ -9,12 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+MOST = 10**9
+"""The largest count: more of anything fits in no memory and no lifetime."""
+SMALLEST, LARGEST = 1e-30, 1e30
+"""The magnitudes that a number may have: float32, in which networks compute, holds little more."""
+
 # Numbers are strict: `epochs: true` and `epochs: "3"` are mistakes, not 1 and 3.
-Count = Annotated[int, Field(strict=True, ge=1)]
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
 NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
-PositiveFloat = Annotated[float, Field(strict=True, gt=0)]
-NonNegativeFloat = Annotated[float, Field(strict=True, ge=0)]
-Number = Annotated[float, Field(strict=True)]
+PositiveFloat = Annotated[float, Field(strict=True, ge=SMALLEST, le=LARGEST)]
+NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, le=LARGEST)]
+Number = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)]
 Probability = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Fraction = Annotated[float, Field(strict=True, gt=0, lt=1)]
 Flag = Annotated[bool, Field(strict=True)]

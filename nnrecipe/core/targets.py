@@ -103,6 +103,12 @@ def is_users_fault(error: BaseException) -> bool:
     return any(_is_own(frame) for frame in below)
 
 
+def is_torchs(error: BaseException) -> bool:
+    """Whether torch raised the error: a shape that doesn't fit in a module, say."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and f"{os.sep}torch{os.sep}" in frames[-1].filename
+
+
 _PACKAGE = str(Path(__file__).parents[1])
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from nnrecipe.core.errors import Problem, RecipeError, UserError
 from nnrecipe.core.targets import search_also
+from nnrecipe.recipe.files import read_config, shown_path
 from nnrecipe.recipe.merging import merge, spell_out
 from nnrecipe.recipe.model import Recipe
 from nnrecipe.recipe.nodes import Node, Origin, shown, to_plain
@@ -21,7 +22,6 @@ from nnrecipe.recipe.resolved import render
 from nnrecipe.recipe.slots import Slot
 from nnrecipe.recipe.yaml_source import parse_yaml
 
-_LARGEST_FILE = 1_000_000  # bytes; what is larger is no config but a checkpoint, say
 _ROOT = Slot(spec=Recipe)
 
 
@@ -58,9 +58,9 @@ def load(*paths: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     if not paths:
         raise UserError("no config: name a file or a preset (`nnrecipe ls` lists them)")
     files = [find_config(str(path)) for path in paths]
-    texts = {_shown_path(file): _text(file) for file in files}
+    texts = [(shown_path(file), read_config(file)) for file in files]
     problems: list[Problem] = []
-    trees = [_tree(name, text, problems) for name, text in texts.items()]
+    trees = [_tree(name, text, problems) for name, text in texts]
     if None in trees:
         raise RecipeError(problems)
     root, *above = [tree for tree in trees if tree is not None]
@@ -75,7 +75,7 @@ def load(*paths: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     for file in files:
         search_also(file.parent)
     recipe = _validated(root, problems)
-    given = [f"--- {name}\n{text.rstrip()}" for name, text in texts.items()]
+    given = [f"--- {name}\n{text.rstrip()}" for name, text in texts]
     given += [f"--- {override}" for override in overrides]
     return LoadedRecipe(recipe, given="\n".join(given) + "\n", resolved=render(recipe, root))
 
@@ -91,24 +91,6 @@ def _validated(root: Node, problems: list[Problem]) -> Recipe:
     if problems:
         raise RecipeError(problems)
     return recipe
-
-
-def _text(file: Path) -> str:
-    name = _shown_path(file)
-    try:
-        if file.stat().st_size > _LARGEST_FILE:
-            raise UserError(f"{name}: is too large for a config: name a YAML file")
-        content = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{name}: can't be read: {error.strerror}") from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start]
-        line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
-        message = f"byte 0x{content[error.start]:02x} is not UTF-8"
-        where = f"{name}:{line}:{column}"
-        raise RecipeError([Problem(where, "YAML", message, "save the file as UTF-8")]) from error
 
 
 def _tree(name: str, text: str, problems: list[Problem]) -> Node | None:
@@ -144,10 +126,3 @@ def _completed(root: Node, first: Path) -> Node:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", first.stem).strip("-.")[:80] or "recipe"
         entries["name"] = Node(name, Origin("the file's name"))
     return replace(root, value=entries)
-
-
-def _shown_path(file: Path) -> str:
-    """Relative to the current folder where the file lies under it."""
-    if file.is_absolute() and file.is_relative_to(Path.cwd()):
-        return str(file.relative_to(Path.cwd()))
-    return str(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from nnrecipe.core.errors import Problem, RecipeError
-from nnrecipe.core.spec import Spec, kind_of
+from nnrecipe.core.spec import Spec
 from nnrecipe.recipe.merging import spell_out
 from nnrecipe.recipe.nodes import DEFAULT, Node, Origin, Path, dotted, shown, to_nodes
 from nnrecipe.recipe.slots import Slot, written_kind
@@ -109,11 +109,7 @@ class _Override:
         if slot.item is not None:
             items = [_dumped(item) for item in slot.default or ()]
             return to_nodes(items, DEFAULT)
-        section = Node({}, Origin(self.text), Origin(self.text))
-        if slot.kinds and slot.default_kind is None and isinstance(slot.default, Spec):
-            kind = Node(kind_of(type(slot.default)), DEFAULT, DEFAULT)
-            return replace(section, value={"kind": kind})
-        return section
+        return Node({}, Origin(self.text), Origin(self.text))
 
     def error(self, depth: int, message: str, remedy: str) -> RecipeError:
         return RecipeError([Problem(self.text, dotted(self.path[:depth]), message, remedy)])

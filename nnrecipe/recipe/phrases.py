@@ -28,10 +28,10 @@ _TYPES = {
 _NUMBER = re.compile(r"[-+]?[\d_]*\.?[\d_]+(e[-+]?\d+)?", re.IGNORECASE)
 
 _BOUNDS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "greater_than": lambda ctx: f"greater than {ctx['gt']:g}",
-    "greater_than_equal": lambda ctx: f"at least {ctx['ge']:g}",
-    "less_than": lambda ctx: f"less than {ctx['lt']:g}",
-    "less_than_equal": lambda ctx: f"at most {ctx['le']:g}",
+    "greater_than": lambda ctx: f"greater than {_figure(ctx['gt'])}",
+    "greater_than_equal": lambda ctx: f"at least {_figure(ctx['ge'])}",
+    "less_than": lambda ctx: f"less than {_figure(ctx['lt'])}",
+    "less_than_equal": lambda ctx: f"at most {_figure(ctx['le'])}",
     "multiple_of": lambda ctx: f"a multiple of {ctx['multiple_of']:g}",
     "finite_number": lambda _: "a finite number",
     "too_short": lambda ctx: f"a list of at least {ctx['min_length']}",
@@ -41,6 +41,10 @@ _BOUNDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "string_pattern_mismatch": lambda _: "of another form",
 }
 """Errors of a value whose type is right -> what else it must be."""
+
+
+def _figure(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def describe(complaints: Sequence[ErrorDetails]) -> tuple[str, str]:

@@ -12,14 +12,21 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def presets() -> dict[str, Path]:
-    """Every preset's name (`quickstart`, `lecture/overfit-20`) and its file, in order of names.
-
-    An installed package has them in `nnrecipe/configs`, a checkout in `configs` at its root.
-    """
-    inside, beside = _PACKAGE / "configs", _PACKAGE.parent / "configs"
-    folder = inside if inside.is_dir() else beside
+    """Every preset's name (`quickstart`, `lecture/overfit-20`) and its file, in order of names."""
+    folder = _folder()
     files = {str(path.relative_to(folder).with_suffix("")): path for path in folder.rglob("*.yaml")}
     return dict(sorted((name.replace(os.sep, "/"), path) for name, path in files.items()))
+
+
+def schema() -> Path:
+    """The JSON Schema of configs, which lies beside the presets; an absolute path."""
+    return (_folder() / "recipe.schema.json").resolve()
+
+
+def _folder() -> Path:
+    """An installed package has the presets in `nnrecipe/configs`, a checkout beside its package."""
+    inside, beside = _PACKAGE / "configs", _PACKAGE.parent / "configs"
+    return inside if inside.is_dir() else beside
 
 
 def find_config(name: str) -> Path:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nnrecipe.checks.history import RATIO_BAND
 from nnrecipe.report.drawing import (
     GOOD,
     INK,
@@ -28,7 +29,7 @@ Metrics = Sequence[dict[str, Any]]
 Series = dict[str, list[float]]
 USUAL_RATIO = 1e-3
 """How large an update is against its weight when training goes well (CS231n notes)."""
-HEALTHY_RATIOS = (1e-4, 1e-1)
+
 MOST_NAMED_LAYERS = 6
 COLOURS = {"train": TRAIN, "validation": VAL}
 LAYER_COLOURS = ("#3b7dd8", "#e07b39", "#2f9e62", "#b45bcf", "#b8901f", "#d64545")
@@ -116,7 +117,7 @@ def _ratio_plots(metrics: Metrics) -> Iterator[Plot]:
     }
     if not _any(series):
         return
-    low, high = map(power, HEALTHY_RATIOS)
+    low, high = map(power, RATIO_BAND)
     caption = (
         "Size of an update relative to the weights, by layer. "
         f"The dashed line is the usual {power(USUAL_RATIO)}; the band spans {low} to {high}."
@@ -129,7 +130,7 @@ def _paint_ratios(axes: Axes, steps: list[int], series: Series) -> None:
     from matplotlib.colors import to_hex
     from matplotlib.ticker import MaxNLocator
 
-    axes.axhspan(*HEALTHY_RATIOS, color=GOOD, alpha=0.1, linewidth=0)
+    axes.axhspan(*RATIO_BAND, color=GOOD, alpha=0.1, linewidth=0)
     axes.axhline(USUAL_RATIO, color=GOOD, linewidth=1, linestyle=(0, (4, 3)))
     named = len(series) <= MOST_NAMED_LAYERS
     for place, (layer, values) in enumerate(series.items()):

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nnrecipe.core.spec import Fraction
+from nnrecipe.core.spec import LARGEST, Fraction
 from nnrecipe.schedulers.schedule import Moment, Schedule
 
-Divisor = Annotated[float, Field(strict=True, ge=1)]
+Divisor = Annotated[float, Field(strict=True, ge=1, le=LARGEST)]
 
 
 class OneCycle(Schedule):

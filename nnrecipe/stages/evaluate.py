@@ -29,10 +29,11 @@ class EvaluateStage(Spec):
         """Evaluate with the model and the preprocessing that the checkpoint holds."""
         bench, data = run.bench, run.bench.data
         path = run.checkpoints / "best.pt"
+        if not path.exists() and "train" in [result.stage for result in run.results]:
+            return StageResult.of(self.kind, {}, [_no_model()])
         if not path.exists():
             raise UserError(
-                f"stages: evaluate needs a trained model, and there is no {path}: add the train "
-                "stage, or mend what kept it from finishing an epoch"
+                f"stages: evaluate needs a trained model, and {path} isn't there: add the train stage"
             )
         checkpoint = load_checkpoint(path, device=run.device)
         model = bench.make_model()
@@ -53,6 +54,17 @@ class EvaluateStage(Spec):
         return StageResult.of(self.kind, facts, _judge(result, name, run.metrics))
 
 
+def _no_model() -> Finding:
+    return Finding(
+        check="trained_model",
+        verdict=Verdict.FAIL,
+        measured="none: the train stage didn't finish an epoch with a finite loss",
+        expected="a checkpoint of the best epoch",
+        advice="Mend what the train stage reports.",
+        source=SOURCE,
+    )
+
+
 def _facts(result: Evaluation, classes: tuple[str, ...]) -> dict[str, Any]:
     rows = zip(classes, result.recall.tolist(), result.precision.tolist(), strict=False)
     return {
@@ -66,28 +78,37 @@ def _facts(result: Evaluation, classes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _judge(result: Evaluation, split: str, metrics: dict[str, float]) -> Iterator[Finding]:
-    """Against always guessing the most frequent class, and against the validation accuracy."""
+    yield _against_guessing(result, split)
+    if split == "test" and "val_accuracy" in metrics:
+        yield _against_validation(result, metrics["val_accuracy"])
+
+
+def _against_guessing(result: Evaluation, split: str) -> Finding:
+    """A constant guess gets the most frequent class right, and has a mean recall of 1 / C."""
     counts = result.confusion.sum(1)
     guess = float(counts.max() / counts.sum())
-    noise = math.sqrt(guess * (1 - guess) / result.examples)
-    useless = result.accuracy <= guess + 3 * noise
-    yield Finding(
+    seen = counts > 0
+    balanced = float(result.recall[seen].mean())
+    chance = 1 / int(seen.sum())
+    noise = 3 * math.sqrt(chance * (1 - chance) / result.examples)
+    useless = result.accuracy <= guess and balanced <= chance + noise
+    return Finding(
         check="above_chance",
         verdict=Verdict.FAIL if useless else Verdict.PASS,
-        measured=f"accuracy {result.accuracy:.4f} on {result.examples} {split} examples",
-        expected=f"above {guess + 3 * noise:.4f} (the most frequent class, plus 3 sd)",
+        measured=f"accuracy {result.accuracy:.4f}, mean recall {balanced:.4f} "
+        f"on {result.examples} {split} examples",
+        expected=f"above a constant guess: {guess:.4f}, {chance:.4f}",
         cause=Cause.UNDERFITTING if useless else None,
         confidence=0.3 if useless else 0.0,
         advice="The model does no better than a constant guess." if useless else "",
         source=SOURCE,
     )
-    validation = metrics.get("val_accuracy")
-    if split != "test" or validation is None:
-        return
+
+
+def _against_validation(result: Evaluation, validation: float) -> Finding:
     spread = math.sqrt(max(validation * (1 - validation), 0.01) / result.examples)
-    below = validation - result.accuracy
-    apart = below > max(0.05, 5 * spread)
-    yield Finding(
+    apart = validation - result.accuracy > max(0.05, 5 * spread)
+    return Finding(
         check="val_against_test",
         verdict=Verdict.WARN if apart else Verdict.PASS,
         measured=f"{validation:.4f} in validation, {result.accuracy:.4f} in test",

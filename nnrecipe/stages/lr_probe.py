@@ -134,43 +134,31 @@ def _facts(
 def _judge(run: Run, rungs: dict[float, Rung], verdicts: dict[float, Band]) -> Iterator[Finding]:
     declared, suggestion = run.bench.learning_rate, run.suggested_rate
     good = [rate for rate, band in verdicts.items() if band is Band.GOOD]
-    band_text = f"{min(good):g} ... {max(good):g}" if good else "none"
+    verdict, cause, advice, expected = Verdict.PASS, None, "", "a rate at which the loss falls"
     if suggestion is None:
-        yield Finding(
-            check="lr_band",
-            verdict=Verdict.FAIL if declared is None else Verdict.WARN,
-            measured="the loss fell at no learning rate",
-            expected="a rate at which it falls",
-            advice="The rate isn't what is wrong: look at the findings of the earlier stages.",
-            source=SOURCE,
-        )
-        return
-    if declared is None:
-        yield Finding(
-            check="lr_band",
-            verdict=Verdict.PASS,
-            measured=f"good from {band_text}; taken: {suggestion:g}",
-            expected="a good band",
-            source=SOURCE,
-        )
-        return
-    band, rung = verdicts[declared], rungs[declared]
-    # A schedule that starts low may carry a rate which explodes when it is applied at once.
-    gentle = run.schedule(0) < 0.5
-    verdict, cause, advice = Verdict.PASS, None, ""
-    if band is Band.EXPLODING:
-        verdict, cause = Verdict.WARN if gentle else Verdict.FAIL, Cause.LR_TOO_HIGH
-        advice = f"Set optimizer.lr: {suggestion:g} (or auto): at {declared:g} the loss goes up."
-    elif band is Band.TOO_LOW:
-        verdict, cause = Verdict.WARN, Cause.LR_TOO_LOW
-        advice = f"Set optimizer.lr: {suggestion:g} (or auto): at {declared:g} little moves."
+        measured = "the loss fell at no learning rate"
+        verdict = Verdict.FAIL if declared is None else Verdict.WARN
+        advice = "The rate isn't what is wrong: look at the findings of the earlier stages."
+    elif declared is None:
+        measured = f"good from {min(good):g} to {max(good):g}; taken: {suggestion:g}"
+    else:
+        band, rung = verdicts[declared], rungs[declared]
+        measured = f"{declared:g} is {band}: loss {rung.start:.4g} -> {rung.end:.4g}"
+        expected = f"good, from {min(good):g} to {max(good):g}"
+        if band is not Band.GOOD:
+            verdict = Verdict.WARN
+            cause = Cause.LR_TOO_LOW if band is Band.TOO_LOW else Cause.LR_TOO_HIGH
+            advice = f"Set optimizer.lr: {suggestion:g}, or auto."
+        # A schedule that starts low may carry a rate which diverges when it is applied at once.
+        if band is Band.EXPLODING and _diverged(rung) and run.schedule(0) >= 0.5:
+            verdict = Verdict.FAIL
     yield Finding(
         check="lr_band",
         verdict=verdict,
-        measured=f"{declared:g} is {band}: loss {rung.start:.4g} -> {rung.end:.4g}",
-        expected=f"in the good band, {band_text}",
+        measured=measured,
+        expected=expected,
         cause=cause,
-        confidence=0.9 if band is Band.EXPLODING else 0.7 if cause else 0.0,
+        confidence=0.9 if verdict is Verdict.FAIL else 0.6 if cause else 0.0,
         advice=advice,
         source=SOURCE,
     )

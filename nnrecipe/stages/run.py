@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from nnrecipe.checks import Bench
-from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import StageResult
 from nnrecipe.core.logbook import Logbook
 from nnrecipe.core.progress import Progress
@@ -37,15 +36,12 @@ class Run:
     suggested_rate: float | None = None
 
     @property
-    def learning_rate(self) -> float:
-        """The recipe's learning rate, or the probe's suggestion where it says `auto`."""
-        rate = self.bench.learning_rate or self.suggested_rate
-        if rate is None:
-            raise UserError(
-                "optimizer.lr: auto: the lr_probe stage found no rate at which the loss falls; "
-                "give a number, or mend what the stages before it report"
-            )
-        return rate
+    def learning_rate(self) -> float | None:
+        """The recipe's learning rate, or the probe's suggestion where it says `auto`.
+
+        None if it says `auto` and the probe found no rate at which the loss falls.
+        """
+        return self.bench.learning_rate or self.suggested_rate
 
     @property
     def steps_per_epoch(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from nnrecipe.checks.history import judge_history
-from nnrecipe.core.findings import StageResult
+from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.spec import Spec
 from nnrecipe.stages.run import Run
@@ -23,9 +23,12 @@ class TrainStage(Spec):
     def run(self, run: Run) -> StageResult:
         """Train from the initial weights; `best.pt` and `last.pt` are written as it goes."""
         bench, training = run.bench, run.training
+        rate = run.learning_rate
+        if rate is None:
+            return StageResult.of(self.kind, {}, [_no_rate()])
         setup = bench.setup(
             bench.make_model(),
-            lr=run.learning_rate,
+            lr=rate,
             schedule=run.schedule,
             monitor_every=training.monitor_every,
         )
@@ -36,7 +39,7 @@ class TrainStage(Spec):
         with isolated_rng(bench.seed, self.kind):
             for record in fit(setup, bench.data, training, seed=bench.seed, progress=run.progress):
                 is_best = course.add(record)
-                _log(run, record)
+                _log(run, record, rate=rate)
                 _save(run, setup, record, is_best=is_best)
                 run.progress.advance(0, note=_note(record))
                 if course.should_stop:
@@ -44,12 +47,24 @@ class TrainStage(Spec):
         findings = judge_history(
             course.records,
             start_loss=start,
-            learning_rate=run.learning_rate,
+            chance=bench.chance or bench.data.outputs.chance_loss,
+            learning_rate=rate,
             classes=bench.num_classes,
         )
         run.metrics.update(course.metrics())
-        facts = {"learning_rate": run.learning_rate, "start_loss": start, **course.facts()}
+        facts = {"learning_rate": rate, "start_loss": start, **course.facts()}
         return StageResult.of(self.kind, facts, findings)
+
+
+def _no_rate() -> Finding:
+    return Finding(
+        check="learning_rate",
+        verdict=Verdict.FAIL,
+        measured="none: the lr_probe stage found no rate at which the loss falls",
+        expected="a learning rate",
+        advice="Give optimizer.lr a number, or mend what the stages before this one report.",
+        source="lecture: babysitting the learning process",
+    )
 
 
 def _note(record: EpochRecord) -> str:
@@ -58,14 +73,13 @@ def _note(record: EpochRecord) -> str:
     return f"epoch {record.epoch}: loss {record.train_loss:.4f}{shown}"
 
 
-def _log(run: Run, record: EpochRecord) -> None:
+def _log(run: Run, record: EpochRecord, *, rate: float) -> None:
     """Write the sampled steps and the epoch into the logbook."""
     for step, sampled in record.monitored.items():
         run.logbook.scalars(
             step,
             {
-                "loss": sampled["loss"],
-                "lr": sampled["lr"],
+                "batch_loss": sampled["batch_loss"],
                 "update_ratio": sampled["update_ratio"],
                 "gradient_norm": sampled["gradient_norm"],
             },
@@ -73,7 +87,7 @@ def _log(run: Run, record: EpochRecord) -> None:
     values: dict[str, float] = {
         "epoch": record.epoch,
         **figures(record),
-        "lr": run.learning_rate * record.rate_factor,
+        "lr": rate * record.rate_factor,
     }
     if record.penalty:
         values["penalty"] = record.penalty

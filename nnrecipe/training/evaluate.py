@@ -55,7 +55,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate in eval mode, and leave the model in the mode it was in.
 
-    The loss is the mean over examples, whatever the sizes of the batches.
+    The loss is the mean over the batches, weighted by their sizes.
     """
     was_training = model.training
     model.eval()

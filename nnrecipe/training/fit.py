@@ -20,10 +20,9 @@ from nnrecipe.training.steps import StepRecord, train_steps
 
 
 class Monitored(TypedDict):
-    """The figures of a sampled step; the last two by parameter path."""
+    """The figures of a sampled step; all but the loss by parameter path."""
 
-    loss: float
-    lr: float
+    batch_loss: float
     update_ratio: dict[str, float]
     gradient_norm: dict[str, float]
 
@@ -49,25 +48,33 @@ class EpochRecord:
 
 
 @dataclass
-class _Totals:
-    """The records of an epoch, kept on the device until somebody has to wait anyway."""
+class _Sums:
+    """An epoch's steps. The tensors stay on the device until somebody has to wait anyway."""
 
     losses: list[Tensor] = field(default_factory=list)
     penalties: list[Tensor] = field(default_factory=list)
     correct: list[Tensor] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    rate_factor: float = 1.0
+    monitored: dict[int, Monitored] = field(default_factory=dict)
 
     def add(self, record: StepRecord) -> None:
         self.losses.append(record.loss)
         self.correct.append(record.correct)
         self.sizes.append(record.examples)
+        self.rate_factor = record.rate_factor
         if record.penalty is not None:
             self.penalties.append(record.penalty)
+        if record.sample is not None:
+            ratios, norms = record.sample.by_path()
+            self.monitored[record.step] = {
+                "batch_loss": record.loss.item(),
+                "update_ratio": ratios,
+                "gradient_norm": norms,
+            }
 
     def first_non_finite(self) -> int | None:
         """The index of the first loss that is not finite."""
-        if not self.losses:
-            return None
         broken = (~torch.isfinite(torch.stack(self.losses))).nonzero()
         return int(broken[0]) if len(broken) else None
 
@@ -87,7 +94,6 @@ def fit(
     *,
     seed: int,
     progress: Progress,
-    first_epoch: int = 1,
 ) -> Iterator[EpochRecord]:
     """Train epoch by epoch; stops by itself only when the loss is no longer finite.
 
@@ -95,7 +101,7 @@ def fit(
     out the same whether or not its predecessors ran in the same process.
     """
     per_epoch = data.steps_per_epoch(training.batch_size)
-    for epoch in range(first_epoch, training.epochs + 1):
+    for epoch in range(1, training.epochs + 1):
         started = time.perf_counter()
         seed_everything(seed, "epoch", epoch)
         batches = data.training_batches(
@@ -103,39 +109,27 @@ def fit(
             generator=generator(seed, "order", epoch),
             shuffle=training.shuffle,
         )
-        totals = _Totals()
-        monitored: dict[int, Monitored] = {}
-        first_step = (epoch - 1) * per_epoch
-        diverged: int | None = None
+        sums, first_step = _Sums(), (epoch - 1) * per_epoch
         for record in train_steps(setup, batches, first_step=first_step):
-            totals.add(record)
+            sums.add(record)
             progress.advance()
-            if record.sample is not None:
-                ratios, norms = record.sample.by_path()
-                monitored[record.step] = {
-                    "loss": float(record.loss),
-                    "lr": setup.optimizer.param_groups[0]["lr"],
-                    "update_ratio": ratios,
-                    "gradient_norm": norms,
-                }
-                if totals.first_non_finite() is not None:
-                    break
-        broken = totals.first_non_finite()
-        diverged = None if broken is None else first_step + broken
-        loss, accuracy, penalty = totals.means()
+            if record.sample is not None and sums.first_non_finite() is not None:
+                break
+        loss, accuracy, penalty = sums.means()
+        broken = sums.first_non_finite()
         yield EpochRecord(
             epoch=epoch,
-            step=record.step + 1,
+            step=first_step + len(sums.sizes),
             train_loss=loss,
             train_accuracy=accuracy,
             penalty=penalty,
-            validation=None if diverged is not None else validate(setup, data, training),
-            rate_factor=record.rate_factor,
+            validation=validate(setup, data, training) if broken is None else None,
+            rate_factor=sums.rate_factor,
             seconds=time.perf_counter() - started,
-            diverged_at=diverged,
-            monitored=monitored,
+            diverged_at=None if broken is None else first_step + broken,
+            monitored=sums.monitored,
         )
-        if diverged is not None:
+        if broken is not None:
             return
 
 

@@ -164,8 +164,11 @@ def test_without_a_falling_rate_auto_is_an_error(tmp_path: Path) -> None:
     run = _run(tmp_path, learning_rate=None, model=_blind, loss=lambda z, y: (0 * z).sum() + 1.0)
     (result,) = _walk(run, LrProbeStage(per_decade=1, steps=4))
     assert result.verdict is Verdict.FAIL
-    with pytest.raises(UserError, match=r"optimizer\.lr: auto"):
-        _ = run.learning_rate
+    assert run.learning_rate is None
+    run.logbook = Logbook(tmp_path, NoTracking())
+    *_, train, evaluation = _walk(run, TrainStage(), EvaluateStage())
+    assert train.finding("learning_rate").verdict is Verdict.FAIL
+    assert evaluation.finding("trained_model").verdict is Verdict.FAIL
 
 
 def test_train_keeps_the_best_and_the_last(tmp_path: Path) -> None:
@@ -245,11 +248,18 @@ def test_evaluate_without_a_model_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_model_that_knows_nothing_fails_evaluation(tmp_path: Path) -> None:
-    inputs, _ = blobs(200, seed=1)
-    noise = torch.randint(4, (200,), generator=torch.Generator().manual_seed(0))
-    run = _run(tmp_path, learning_rate=0.01, train=(inputs, noise))
+    run = _run(tmp_path, learning_rate=0.01, model=_blind)
     *_, result = _walk(run, TrainStage(), EvaluateStage())
     assert result.finding("above_chance").verdict is Verdict.FAIL
+
+
+def test_a_useful_model_of_a_rare_class_passes_evaluation(tmp_path: Path) -> None:
+    # It gets a tenth of the examples wrong, like a constant guess, but other ones.
+    inputs, labels = blobs(400, seed=1)
+    kept = (labels == 0) | (torch.arange(400) < 40)
+    run = _run(tmp_path, learning_rate=0.1, val=(inputs[kept], labels[kept]))
+    *_, result = _walk(run, TrainStage(), EvaluateStage())
+    assert result.finding("above_chance").verdict is Verdict.PASS
 
 
 def test_sanity_stops_at_missing_outputs(tmp_path: Path) -> None:

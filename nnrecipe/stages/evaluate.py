@@ -33,7 +33,7 @@ class EvaluateStage(Spec):
             return StageResult.of(self.kind, {}, [_no_model()])
         if not path.exists():
             raise UserError(
-                f"stages: evaluate needs a trained model, and {path} isn't there: add the train stage"
+                f"stages: evaluate needs a model, and {path} isn't there: add the train stage"
             )
         checkpoint = load_checkpoint(path, device=run.device)
         model = bench.make_model()

@@ -7,6 +7,7 @@ from itertools import islice, pairwise
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
+from torch.utils.flop_counter import FlopCounterMode
 
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, StageResult, Verdict
@@ -17,6 +18,9 @@ from nnrecipe.stages.run import Run
 from nnrecipe.training.ladder import Band, Rung, bands, climb, rates, start_loss, suggest
 
 SOURCE = "lecture: babysitting the learning process"
+MOST_STEPS, FEWEST_STEPS = 40, 12
+RUNG_FLOPS = 6e11
+"""What a rung of more than the fewest steps may cost: some ten seconds on two cores."""
 
 
 class LrProbeStage(Spec):
@@ -30,7 +34,9 @@ class LrProbeStage(Spec):
     lowest: PositiveFloat = Field(1e-6, description="the lowest learning rate that is tried")
     highest: PositiveFloat = Field(10.0, description="the highest learning rate that is tried")
     per_decade: Count = Field(2, description="rates in each factor of ten")
-    steps: Count = Field(40, description="optimizer steps at each rate")
+    steps: Count | None = Field(
+        None, description="optimizer steps at each rate; null: 40, or fewer of an expensive network"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> LrProbeStage:
@@ -40,7 +46,8 @@ class LrProbeStage(Spec):
 
     def run(self, run: Run) -> StageResult:
         """Climb outwards from the middle of the ladder, then try between what was found."""
-        batches = self._batches(run)
+        steps = self.steps or _affordable(run)
+        batches = _batches(run, steps)
         declared = run.bench.learning_rate
         ladder = list(rates(self.lowest, self.highest, per_decade=self.per_decade))
         run.progress.begin(self.kind)
@@ -55,17 +62,31 @@ class LrProbeStage(Spec):
         rungs.sort(key=lambda rung: rung.rate)
         verdicts = bands(rungs)
         findings = _judge(run, {rung.rate: rung for rung in rungs}, verdicts)
-        return StageResult.of(self.kind, _facts(run, rungs, verdicts, steps=self.steps), findings)
+        return StageResult.of(self.kind, _facts(run, rungs, verdicts, steps=steps), findings)
 
-    def _batches(self, run: Run) -> list[Batch]:
-        """The same batches for every rate: the first of as many epochs as it takes."""
-        data, found, epoch = run.bench.data, list[Batch](), 0
-        while len(found) < self.steps:
-            draw = generator(run.bench.seed, "lr_probe", epoch)
-            batches = data.training_batches(run.bench.batch_size, generator=draw)
-            found += islice(batches, self.steps - len(found))
-            epoch += 1
-        return found
+
+def _batches(run: Run, steps: int) -> list[Batch]:
+    """The same batches for every rate: the first of as many epochs as it takes."""
+    data, found, epoch = run.bench.data, list[Batch](), 0
+    while len(found) < steps:
+        draw = generator(run.bench.seed, "lr_probe", epoch)
+        found += islice(
+            data.training_batches(run.bench.batch_size, generator=draw), steps - len(found)
+        )
+        epoch += 1
+    return found
+
+
+def _affordable(run: Run) -> int:
+    """Steps that a rung can take within `RUNG_FLOPS`, between the fewest and the most.
+
+    Operations are counted, not seconds, so that every machine probes alike.
+    """
+    examples = run.bench.sample(run.bench.data.train, 2)
+    with FlopCounterMode(display=False) as counter:
+        run.bench.loss_of(run.bench.make_model(), examples).backward()
+    per_step = counter.get_total_flops() / len(examples.targets) * run.bench.batch_size
+    return min(MOST_STEPS, max(FEWEST_STEPS, int(RUNG_FLOPS / max(per_step, 1))))
 
 
 def _coarse(run: Run, ladder: list[float], batches: list[Batch], start: float) -> Iterator[Rung]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 import click
 
-from nnrecipe.core.errors import RecipeError, UserError
+from nnrecipe.core.errors import UserError
+from nnrecipe.exits import Crash, exit_code
 
 if TYPE_CHECKING:
     from nnrecipe.core.findings import Report
@@ -34,62 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with cli.make_context("nnrecipe", arguments) as context:
             code: int | None = cli.invoke(context)
         sys.stdout.flush()
-        return code or 0
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except UserError as error:
-        return _complain(error)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        return 130
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # rich does so when a run's reader leaves
-            return 130
-        return _complain(UserError("your own code ended the program (sys.exit): leave that out"))
-    except _Crash as crash:
-        return _unexpected(crash.error, arguments, crash.folder)
-    except Exception as error:
-        return _unexpected(error, arguments)
-
-
-class _Crash(Exception):  # noqa: N818 - what it wraps is the error
-    """An error of ours in a run, and the run's folder."""
-
-    def __init__(self, error: Exception, folder: Path) -> None:
-        super().__init__(str(error))
-        self.error, self.folder = error, folder
-
-
-def _complain(error: UserError) -> int:
-    if isinstance(error, RecipeError) and len(error.problems) > 1:
-        click.echo(f"{len(error.problems)} problems:", err=True)
-    click.echo(str(error) if isinstance(error, RecipeError) else f"error: {error}", err=True)
-    return 2
-
-
-def _unexpected(error: Exception, arguments: Sequence[str], folder: Path | None = None) -> int:
-    """Save the traceback, in the run's folder if there is one; say one line on the terminal."""
-    from nnrecipe.core.targets import describe, is_users_fault
-
-    if is_users_fault(error):
-        return _complain(UserError(f"your own code failed: {describe(error)}"))
-    if isinstance(error, MemoryError) or "tried to allocate" in str(error).lower():
-        remedy = "make training.batch_size, the images or the layers smaller, or set data.limit"
-        return _complain(UserError(f"out of memory: {remedy}"))
-    if folder is None or not folder.is_dir():
-        folder = Path(tempfile.mkdtemp(prefix="nnrecipe-"))
-    path = folder / "error.txt"
-    told = "".join(traceback.format_exception(error))
-    path.write_text(f"nnrecipe {' '.join(arguments)}\n\n{told}", errors="backslashreplace")
-    text = " ".join(str(error).split())[:200]
-    click.echo(f"unexpected error: {type(error).__name__}: {text} (see {path})", err=True)
-    return 3
+    except (Exception, KeyboardInterrupt, SystemExit) as stop:
+        return exit_code(stop, arguments)
+    return code or 0
 
 
 class _AnyOrder(click.Group):
@@ -137,7 +81,11 @@ def _load(
 def _names(
     _context: click.Context, _parameter: click.Parameter, text: str | None
 ) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    """The words between the commas; None if the option isn't given."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not names:
+        raise click.BadParameter(f"{text!r} names nothing: leave the option out for the default")
+    return names or None
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int]:
@@ -174,6 +122,7 @@ def run(
     if print_config:
         click.echo("\n".join(one.resolved for one in loaded), nl=False)
         return 0
+    from nnrecipe.report.seeds import over_seeds
     from nnrecipe.runner import default_folder
 
     base = output or default_folder(loaded[0].recipe)
@@ -183,7 +132,7 @@ def run(
     reports = [
         _walk(one, folder, stages, keep_going) for one, folder in zip(loaded, folders, strict=True)
     ]
-    click.echo(_over_seeds(reports))
+    click.echo(f"\n{over_seeds(reports)}")
     return max(report.exit_code for report in reports)
 
 
@@ -206,20 +155,9 @@ def _walk(
     except UserError:
         raise
     except Exception as error:
-        raise _Crash(error, folder) from error
+        raise Crash(error, folder) from error
     print_report(outcome.report, outcome.folder)
     return outcome.report
-
-
-def _over_seeds(reports: Sequence[Report]) -> str:
-    """Each metric's mean and standard deviation over the runs that have it."""
-    names = dict.fromkeys(name for report in reports for name in report.metrics)
-    lines = [f"\nover {len(reports)} seeds"]
-    for name in names:
-        values = [float(report.metrics[name]) for report in reports if name in report.metrics]
-        spread = stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else math.nan
-        lines.append(f"{name:<16} mean {mean(values):.4f}  sd {spread:.4f}  n {len(values)}")
-    return "\n".join(lines)
 
 
 @cli.command()
@@ -228,27 +166,16 @@ def _over_seeds(reports: Sequence[Report]) -> str:
 def validate(words: tuple[str, ...], print_config: bool) -> None:
     """Say what is wrong with a config."""
     loaded = _load(words)
-    click.echo(loaded.resolved if print_config else f"{loaded.recipe.name}: valid")
+    click.echo(loaded.resolved if print_config else f"{loaded.recipe.name}: valid\n", nl=False)
 
 
 @cli.command()
 @_WORDS
 def summary(words: tuple[str, ...]) -> None:
-    """Print the network, layer by layer."""
-    import torch
+    """Print the network: its layers, and how each parameter trains."""
+    from nnrecipe.recipe.network import tables
 
-    from nnrecipe.architectures.summary import blueprint, render, summarize
-    from nnrecipe.core.shapes import OutputSpec
-
-    recipe = _load(words).recipe
-    inputs, classes = recipe.data.input_shape(), recipe.data.num_classes()
-    if inputs is None or classes is None:
-        data = recipe.data.build(device=torch.device("cpu"), seed=recipe.seed)
-        inputs, classes = data.input_shape, data.outputs.num_classes
-    dropout = recipe.regularization.dropout
-    outputs = OutputSpec(classes)
-    model = blueprint(recipe.architecture, inputs, outputs, norm=recipe.norm, dropout=dropout)
-    click.echo(render(summarize(model, inputs)))
+    click.echo(tables(_load(words).recipe))
 
 
 @cli.command()
@@ -275,9 +202,10 @@ def ls() -> None:
 @click.argument("name")
 def cat(name: str) -> None:
     """Print a preset."""
+    from nnrecipe.recipe.files import read_config
     from nnrecipe.recipe.presets import find_config
 
-    click.echo(find_config(name).read_text(encoding="utf-8"), nl=False)
+    click.echo(read_config(find_config(name)), nl=False)
 
 
 @cli.command()
@@ -289,17 +217,9 @@ def cp(name: str, destination: Path | None, force: bool) -> None:
 
     DESTINATION is a file or a folder; without it, a file of the preset's name in this folder.
     """
-    from nnrecipe.recipe.presets import find_config
+    from nnrecipe.recipe.files import copy_config
 
-    source = find_config(name)
-    target = destination or Path(source.name)
-    target = target / source.name if target.is_dir() else target
-    if target.exists() and not force:
-        raise UserError(f"{target}: exists already: name another file, or add --force")
-    try:
-        target.write_bytes(source.read_bytes())
-    except OSError as error:
-        raise UserError(f"{target}: can't be written: {error.strerror}") from error
+    target = copy_config(name, destination, force=force)
     click.echo(f"{target}: run it with `nnrecipe run {target}`")
 
 

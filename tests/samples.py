@@ -61,8 +61,6 @@ def make_bench(
         "indices": {},
         "outputs": OutputSpec(CLASSES, counts),
         "normalization": NoNormalization(),
-        "pixels": "unit",
-        "custom": True,
     }
     bundle = DataBundle(**(fields | (data or {})))
 

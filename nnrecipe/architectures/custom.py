@@ -10,7 +10,7 @@ from torch import nn
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.spec import Spec
-from nnrecipe.core.targets import Target, accepted, call_target, import_target
+from nnrecipe.core.targets import Target, accepted, blaming, call_target, import_target
 from nnrecipe.layers import Activation, Norm
 
 PATH = "architecture.target"
@@ -42,9 +42,9 @@ class CustomArchitecture(Spec):
             raise UserError(f"norm.kind: {norm.kind} can't be put into a custom architecture")
         if dropout:
             raise UserError("regularization.dropout: can't be put into a custom architecture")
-        offers = accepted(
-            import_target(PATH, self.target), inputs=inputs, num_classes=outputs.num_classes
-        )
+        function = import_target(PATH, self.target)
+        with blaming(PATH, self.target):  # some of C's callables tell no signature
+            offers = accepted(function, inputs=inputs, num_classes=outputs.num_classes)
         model = call_target(PATH, self.target, **{**offers, **self.args})
         if not isinstance(model, nn.Module):
             found = type(model).__name__

@@ -13,7 +13,6 @@ from nnrecipe.core.findings import plain
 from nnrecipe.core.spec import ByKind, Spec
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
     from torch.utils.tensorboard import SummaryWriter
 
@@ -112,21 +111,6 @@ class Logbook:
         """A page of Markdown."""
         if board := self._board():
             board.add_text(tag, markdown, step)
-
-    def histogram(self, tag: str, values: Tensor, *, step: int) -> None:
-        """The distribution of `values` of any shape, without NaN and infinity."""
-        board = self._board()
-        if board is None:
-            return
-        finite = values.detach().float().flatten()
-        finite = finite[finite.isfinite()]
-        if finite.numel():
-            board.add_histogram(tag, finite, step)
-
-    def figure(self, tag: str, figure: Figure, *, step: int = 0) -> None:
-        """A matplotlib figure, as a picture."""
-        if board := self._board():
-            board.add_figure(tag, figure, step)
 
     def image(self, tag: str, image: Tensor, *, step: int = 0) -> None:
         """A picture, `image: [C, H, W]`, float in 0 ... 1 or uint8."""

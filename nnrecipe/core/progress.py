@@ -8,7 +8,7 @@ from nnrecipe.core.findings import StageResult
 
 
 class Progress(Protocol):
-    """A terminal's side of a run; `report.terminal` has one with bars and one with plain lines."""
+    """A terminal's side of a run; `report.progress` has one with bars and one with plain lines."""
 
     def say(self, line: str) -> None:
         """Print one line."""

@@ -25,8 +25,8 @@ class DataBundle:
     """Training, validation and test examples, and how they are preprocessed.
 
     `input_shape` is one example's, as the network sees it. `indices` holds, for each split, its
-    examples' places in the source; it is empty for the user's own data. `custom` says that the data
-    are the user's own, `normalization` and `pixels` what the recipe declares for them.
+    examples' places in the source; it is empty for the user's own data. `normalization` is what the
+    recipe declares.
     """
 
     train: Split
@@ -39,8 +39,6 @@ class DataBundle:
     indices: dict[str, list[int]]
     outputs: OutputSpec
     normalization: Normalize
-    pixels: Pixels
-    custom: bool
 
     def training_batches(
         self, batch_size: int, *, generator: torch.Generator, shuffle: bool = True
@@ -71,10 +69,6 @@ class DataBundle:
         """The examples of a split at `indices: [M]`, normalized, never augmented."""
         inputs, targets = split.examples(indices)
         return Batch(self.preprocessing(inputs), targets)
-
-    def raw_examples(self, split: Split, indices: Tensor) -> Batch:
-        """The examples of a split at `indices: [M]`, as they came: uint8 or float32."""
-        return split.examples(indices)
 
     def _augmented(self, raw: Tensor, draws: torch.Generator) -> Tensor:
         if not self.augmentation:

@@ -71,7 +71,7 @@ class Custom(DataSpec):
         }
         self._agree(split)
         splits = Splits(split["train"], split["val"], split.get("test"), classes)
-        return self.bundle(splits, device=device, custom=True)
+        return self.bundle(splits, device=device)
 
     def _source(self, name: str) -> Source:
         return Source(PATH, f"{self.target}: {name}")

@@ -70,7 +70,7 @@ class DataSpec(Spec):
             raise conflict(path, reason, "change it or leave it out")
         return self
 
-    def bundle(self, splits: Splits, *, device: torch.device, custom: bool = False) -> DataBundle:
+    def bundle(self, splits: Splits, *, device: torch.device) -> DataBundle:
         """Fit the normalization on the training split, and put everything together.
 
         Raises `UserError` if the examples can't be augmented as declared.
@@ -95,8 +95,6 @@ class DataSpec(Spec):
             indices=splits.indices,
             outputs=OutputSpec(len(splits.classes), tuple(counts.tolist())),
             normalization=self.normalize,
-            pixels=self.pixels,
-            custom=custom,
         )
 
     def _fit(self, train: Split, shape: InputShape) -> Preprocessing:

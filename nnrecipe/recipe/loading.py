@@ -61,6 +61,7 @@ def load(*paths: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     texts = [(shown_path(file), read_config(file)) for file in files]
     problems: list[Problem] = []
     trees = [_tree(name, text, problems) for name, text in texts]
+    problems = list(dict.fromkeys(problems))  # a file may be named twice
     if None in trees:
         raise RecipeError(problems)
     root, *above = [tree for tree in trees if tree is not None]

@@ -37,8 +37,8 @@ def every_stage() -> tuple[Any, ...]:
 class Recipe(Spec):
     """What to train, how, and which stages to walk.
 
-    Where `init` and `norm` are not given they are the architecture's own, spelled out, so that a
-    resolved recipe says everything.
+    Where `init` and `norm`, or their kinds, are not given they are the architecture's own, spelled
+    out, so that a resolved recipe says everything.
     """
 
     name: Name = Field("recipe", description="letters, digits, '.', '_', '-'; the runs' folder")
@@ -69,15 +69,10 @@ class Recipe(Spec):
         architecture = _chosen(given.get("architecture")) if isinstance(given, dict) else None
         if architecture is None:
             return given
-        filled = dict(given)
-        if filled.get("init") is None and architecture is not _ARCHITECTURES["custom"]:
-            filled["init"] = KaimingNormal()
-        norm, own = filled.get("norm"), architecture.default_norm
-        if norm is None:
-            filled["norm"] = {"kind": own}
-        elif isinstance(norm, dict) and "kind" not in norm and own != "none":
-            filled["norm"] = {"kind": own, **norm}
-        return filled
+        own = {"norm": architecture.default_norm}
+        if architecture is not _ARCHITECTURES["custom"]:
+            own["init"] = kind_of(KaimingNormal)
+        return given | {key: _of_kind(kind, given.get(key)) for key, kind in own.items()}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -88,6 +83,15 @@ class Recipe(Spec):
 
 
 _ARCHITECTURES: dict[str, Any] = {kind_of(member): member for member in members(Architecture)}
+
+
+def _of_kind(default: str, section: Any) -> Any:
+    """The section with its kind; without settings, `none` is no kind to give it."""
+    if section is None:
+        return {"kind": default}
+    if isinstance(section, dict) and "kind" not in section and default != "none":
+        return {"kind": default, **section}
+    return section
 
 
 def _chosen(architecture: Any) -> Any:

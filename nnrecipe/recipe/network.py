@@ -1,16 +1,56 @@
-"""The network that a recipe describes: tried out without memory for its weights, and as a table."""
+"""The network that a recipe describes, made for looking at and not for training."""
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from nnrecipe.architectures.custom import PATH
+from nnrecipe.architectures import Architecture
+from nnrecipe.architectures.custom import PATH, CustomArchitecture
 from nnrecipe.architectures.summary import blueprint, render, summarize
 from nnrecipe.core.parameters import assign, render_table, standard_rules
 from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.targets import blaming
-from nnrecipe.data import ImageFolder
-from nnrecipe.recipe.model import Recipe
+
+if TYPE_CHECKING:
+    from nnrecipe.recipe.model import Recipe
+
+
+def outline(recipe: Recipe, inputs: InputShape, classes: int) -> nn.Module:
+    """The network without memory for its weights, frozen where the recipe says so.
+
+    Raises `UserError` if it can't be built, or if `transfer.freeze` doesn't fit it.
+    """
+    dropout = recipe.regularization.dropout
+    outputs = OutputSpec(classes)
+    model = blueprint(recipe.architecture, inputs, outputs, norm=recipe.norm, dropout=dropout)
+    rows = assign(model, standard_rules(model, recipe.transfer.freeze))
+    for row in rows:
+        model.get_parameter(row.path).requires_grad_(row.trainable)
+    return model
+
+
+def tables(recipe: Recipe) -> str:
+    """Two tables for reading: the layers with their outputs, and how each parameter trains.
+
+    The data are loaded if the recipe doesn't tell their shape. Raises `UserError`.
+    """
+    inputs, classes = recipe.data.input_shape(), recipe.data.num_classes()
+    if inputs is None or classes is None:
+        data = recipe.data.build(device=torch.device("cpu"), seed=recipe.seed)
+        inputs, classes = data.input_shape, data.outputs.num_classes
+    model = outline(recipe, inputs, classes)
+    with _blame(recipe.architecture):
+        layers = summarize(model, inputs)
+    parameters = assign(model, standard_rules(model, recipe.transfer.freeze))
+    return f"{render(layers)}\n\n{render_table(parameters)}"
+
+
+def _blame(architecture: Architecture) -> AbstractContextManager[None]:
+    """What a user's own network raises is theirs to mend."""
+    if isinstance(architecture, CustomArchitecture):
+        return blaming(PATH, architecture.target)
+    return nullcontext()

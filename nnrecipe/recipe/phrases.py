@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from nnrecipe.core.spec import SMALLEST
 from nnrecipe.recipe.nodes import shown
 from nnrecipe.recipe.suggestions import nearest
 
@@ -29,7 +30,7 @@ _NUMBER = re.compile(r"[-+]?[\d_]*\.?[\d_]+(e[-+]?\d+)?", re.IGNORECASE)
 
 _BOUNDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "greater_than": lambda ctx: f"greater than {_figure(ctx['gt'])}",
-    "greater_than_equal": lambda ctx: f"at least {_figure(ctx['ge'])}",
+    "greater_than_equal": lambda ctx: _least(ctx["ge"]),
     "less_than": lambda ctx: f"less than {_figure(ctx['lt'])}",
     "less_than_equal": lambda ctx: f"at most {_figure(ctx['le'])}",
     "multiple_of": lambda ctx: f"a multiple of {ctx['multiple_of']:g}",
@@ -41,6 +42,11 @@ _BOUNDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "string_pattern_mismatch": lambda _: "of another form",
 }
 """Errors of a value whose type is right -> what else it must be."""
+
+
+def _least(bound: float) -> str:
+    least = f"at least {_figure(bound)}"
+    return f"greater than 0 ({least})" if bound == SMALLEST else least
 
 
 def _figure(bound: float) -> str:

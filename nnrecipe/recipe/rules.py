@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
 
-from nnrecipe.architectures.summary import blueprint
 from nnrecipe.core.errors import UserError, conflict
-from nnrecipe.core.shapes import OutputSpec
+from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.spec import kind_of, members
+from nnrecipe.data.image_folder import ImageFolder
+from nnrecipe.layers.norms import BatchNorm
+from nnrecipe.losses import CrossEntropy
+from nnrecipe.recipe.network import outline
 from nnrecipe.stages import Stage
+from nnrecipe.stages.overfit import OverfitStage
 
 if TYPE_CHECKING:
     from nnrecipe.recipe.model import Recipe
@@ -24,6 +28,8 @@ ORDER = tuple(kind_of(stage) for stage in members(Stage))
 def conflicts(recipe: Recipe) -> Iterator[PydanticCustomError]:
     """Everything in which the parts don't fit each other."""
     yield from _network(recipe)
+    yield from _batches(recipe)
+    yield from _loss(recipe)
     yield from _stages(recipe)
     yield from _schedule(recipe)
 
@@ -46,9 +52,48 @@ def _network(recipe: Recipe) -> Iterator[PydanticCustomError]:
         _try_to_build(recipe)
     except UserError as error:
         yield _as_conflict(error, "architecture")
-    except (RuntimeError, OverflowError) as error:  # torch, on sizes beyond 2**63
-        message = f"is too large: {str(error).splitlines()[0]}"
-        yield conflict("architecture", message, "make the layers smaller")
+
+
+def _try_to_build(recipe: Recipe) -> None:
+    """Build the network without memory for its weights, as far as the data's shape is known."""
+    inputs, classes = recipe.data.input_shape(), recipe.data.num_classes()
+    shape = inputs or _size_alone(recipe)
+    if shape is not None:
+        recipe.architecture.check_inputs(shape)
+    if inputs is not None and classes is not None:
+        outline(recipe, inputs, classes)
+
+
+def _size_alone(recipe: Recipe) -> InputShape | None:
+    """The images' shape where their size is given, though not yet whether they are gray."""
+    size = recipe.data.image_size if isinstance(recipe.data, ImageFolder) else None
+    return None if size is None else (3, size, size)
+
+
+def _batches(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether batch norm gets more than one example to take statistics of."""
+    if not isinstance(recipe.norm, BatchNorm):
+        return
+    sizes = {"training.batch_size": recipe.training.batch_size, "data.limit": recipe.data.limit}
+    for stage in recipe.stages:
+        if isinstance(stage, OverfitStage):
+            sizes[f"stages.{stage.kind}.examples"] = stage.examples
+    for path, size in sizes.items():
+        if size == 1:
+            message = "1 example is too few for norm: batch, which takes statistics of a batch"
+            yield conflict(path, message, "raise it, or use another norm: layer or group")
+
+
+def _loss(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether each class has its weight."""
+    loss, classes = recipe.loss, recipe.data.num_classes()
+    listed = isinstance(loss, CrossEntropy) and isinstance(loss.class_weights, tuple)
+    if not listed or classes is None:
+        return
+    try:
+        loss.build(OutputSpec(classes))
+    except UserError as error:
+        yield _as_conflict(error, "loss")
 
 
 def _schedule(recipe: Recipe) -> Iterator[PydanticCustomError]:
@@ -57,22 +102,6 @@ def _schedule(recipe: Recipe) -> Iterator[PydanticCustomError]:
     if isinstance(warmup, str) and float(warmup.split()[0]) >= epochs:
         message = f"{warmup} leaves nothing of the training, which has training.epochs: {epochs}"
         yield conflict("scheduler.warmup", message, "shorten it, or train longer")
-
-
-def _try_to_build(recipe: Recipe) -> None:
-    """Build the network without memory for its weights, as far as the data's shape is known."""
-    inputs, classes = recipe.data.input_shape(), recipe.data.num_classes()
-    if inputs is None:
-        return
-    recipe.architecture.check_inputs(inputs)
-    if classes is not None:
-        blueprint(
-            recipe.architecture,
-            inputs,
-            OutputSpec(classes),
-            norm=recipe.norm,
-            dropout=recipe.regularization.dropout,
-        )
 
 
 def _as_conflict(error: UserError, path: str) -> PydanticCustomError:

@@ -33,22 +33,14 @@ class Penalty:
 
     def of(self, weights: Sequence[Tensor]) -> Tensor:
         """The penalty of these weights (any shapes), on their device; 0 without any."""
-        terms = self._sums(weights).values()
-        return torch.stack(list(terms)).sum() if terms else torch.zeros(())
-
-    def terms(self, model: nn.Module) -> dict[str, Tensor]:
-        """The penalty by its parts: `l1` and `l2`, those that are not 0."""
-        return self._sums(penalized(model))
-
-    def _sums(self, weights: Sequence[Tensor]) -> dict[str, Tensor]:
-        sums: dict[str, Tensor] = {}
+        terms: list[Tensor] = []
         if self.l1 and weights:
-            sums["l1"] = self.l1 * torch.stack([w.abs().sum() for w in weights]).sum()
+            terms.append(self.l1 * torch.stack([w.abs().sum() for w in weights]).sum())
         if self.l2 and weights:
             flat = [w.flatten() for w in weights]
             # a dot product squares and sums in one kernel, and leaves no temporary behind
-            sums["l2"] = self.l2 * torch.stack([torch.dot(w, w) for w in flat]).sum()
-        return sums
+            terms.append(self.l2 * torch.stack([torch.dot(w, w) for w in flat]).sum())
+        return torch.stack(terms).sum() if terms else torch.zeros(())
 
 
 def penalized(model: nn.Module) -> list[Tensor]:

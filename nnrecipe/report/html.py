@@ -133,8 +133,9 @@ def _config(folder: Path) -> str:
 
 
 def _environment(folder: Path) -> FactSheet | None:
-    path = folder / ENVIRONMENT_FILE
-    if not path.is_file():
+    """None if there is no such file, or one that is broken: a report does without."""
+    try:
+        content: Any = json.loads((folder / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
-    content: Any = json.loads(path.read_text(encoding="utf-8"))
     return lay_out(content if isinstance(content, dict) else {"environment": content})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.spec import Spec
+from nnrecipe.data import Preprocessing
 from nnrecipe.stages.run import Run
 from nnrecipe.training.checkpoint import load_checkpoint
 from nnrecipe.training.evaluate import Evaluation, evaluate
@@ -27,7 +29,7 @@ class EvaluateStage(Spec):
 
     def run(self, run: Run) -> StageResult:
         """Evaluate with the model and the preprocessing that the checkpoint holds."""
-        bench, data = run.bench, run.bench.data
+        bench = run.bench
         path = run.checkpoints / "best.pt"
         if not path.exists() and "train" in [result.stage for result in run.results]:
             return StageResult.of(self.kind, {}, [_no_model()])
@@ -38,7 +40,8 @@ class EvaluateStage(Spec):
         checkpoint = load_checkpoint(path, device=run.device)
         model = bench.make_model()
         model.load_state_dict(checkpoint["model"])
-        data.preprocessing.load_state_dict(checkpoint["preprocessing"])
+        fitted = Preprocessing.from_state(checkpoint["preprocessing"]).to(run.device)
+        data = replace(bench.data, preprocessing=fitted)
         split, name = (data.val, "val") if data.test is None else (data.test, "test")
         run.progress.begin(self.kind)
         result = evaluate(

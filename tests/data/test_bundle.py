@@ -63,7 +63,7 @@ def test_the_sizes_of_the_batches(load, limit, size, sizes):
 def test_examples_are_normalized_and_raw_ones_are_not(load):
     bundle = load(PLAIN)
     places = torch.tensor([5, 0, 7])
-    raw, targets = bundle.raw_examples(bundle.val, places)
+    raw, targets = bundle.val.examples(places)
     assert raw.dtype == torch.uint8
     assert targets.equal(bundle.val.targets[places])
     shown = bundle.examples(bundle.val, places).inputs

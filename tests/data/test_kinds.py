@@ -82,7 +82,6 @@ def test_every_kind_builds_what_it_announces(load, config):
     assert bundle.input_shape == (spec.input_shape() or bundle.input_shape)
     assert bundle.outputs.num_classes == (spec.num_classes() or len(bundle.classes))
     assert sum(bundle.outputs.class_counts) == len(bundle.train) > 0
-    assert bundle.custom == (config["kind"] == "custom")
     batch = next(bundle.training_batches(8, generator=torch.Generator()))
     assert batch.inputs.shape == (8, *bundle.input_shape)
     assert batch.inputs.dtype == torch.float32
@@ -111,7 +110,7 @@ def test_torchvisions_images_are_taken_over_exactly(load, config):
     source = spec.reader()(config["root"], train=True)
     place = bundle.indices["train"][3]
     image, label = source[place]
-    raw = bundle.raw_examples(bundle.train, torch.tensor([3]))
+    raw = bundle.train.examples(torch.tensor([3]))
     expected = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
     assert np.array_equal(raw.inputs[0], expected)
     assert raw.targets.item() == label

@@ -41,7 +41,7 @@ def told(folder: Path, text: str, *overrides: str) -> list[str]:
         ),
         (
             "training:\n  clip_norm: -1",
-            "c.yaml:2:14: training.clip_norm: must be greater than 0, got -1",
+            "c.yaml:2:14: training.clip_norm: must be greater than 0 (at least 1e-30), got -1",
         ),
         ("training: 3", "c.yaml:1:11: training: must be a mapping (key: value), got 3"),
         ("training: {shuffle: 1}", "c.yaml:1:21: training.shuffle: must be true or false, got 1"),

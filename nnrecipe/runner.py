@@ -28,6 +28,7 @@ from nnrecipe.core.targets import describe, is_torchs, is_users_fault
 from nnrecipe.recipe import Recipe, load
 from nnrecipe.recipe.bench import make_bench
 from nnrecipe.report import markdown, write_html, write_report
+from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE
 from nnrecipe.stages import Run
 
 
@@ -73,7 +74,7 @@ def run_recipe(
     """Walk the stages of a recipe: those named in `stages`, or all that it lists.
 
     Writes to `output`, or to `runs/<name>/<time>`. A failed stage up to `train` ends the walk
-    unless `keep_going`. `source` is the config's text as the user wrote it.
+    unless `keep_going`. `source` is the config as it is kept: resolved, and as the user wrote it.
 
     `report.json` is brought up to date after every stage, so an interrupted run keeps what it has.
     Raises `UserError`, also for mistakes in the user's own modules, with their file and line.
@@ -188,7 +189,7 @@ def _timed(stage: Any, run: Run) -> StageResult:
 
 def _make_folder(folder: Path) -> Path:
     """Make the run folder. Raises `UserError` if it already holds a run or can't be made."""
-    if (folder / "report.json").exists() or (folder / "config.yaml").exists():
+    if (folder / REPORT_FILE).exists() or (folder / CONFIG_FILE).exists():
         raise UserError(f"--output {folder}: holds a run already: choose another folder")
     try:
         for name in ("", "plots", "checkpoints"):
@@ -199,10 +200,9 @@ def _make_folder(folder: Path) -> Path:
 
 
 def _record(recipe: Recipe, folder: Path, *, device: torch.device, source: str) -> None:
-    """Keep the config, as given and as resolved, and the environment."""
+    """Keep the config and the environment."""
     resolved = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-    _write(folder / "config.yaml", source or resolved)
-    _write(folder / "config.resolved.yaml", resolved)
+    _write(folder / CONFIG_FILE, source or resolved)
     _write(folder / "environment.json", json.dumps(_environment(device), indent=1))
 
 

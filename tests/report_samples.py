@@ -219,7 +219,7 @@ def png(side=160) -> bytes:
 def write_run(folder: Path, report: Report, lines=()) -> Path:
     write_report(report, folder)
     write_metrics(folder, lines)
-    (folder / "config.resolved.yaml").write_text("name: quickstart\ndata:\n  kind: digits\n")
+    (folder / "config.yaml").write_text("name: quickstart\ndata:\n  kind: digits\n")
     (folder / "environment.json").write_text(json.dumps({"torch": "2.15.0", "device": "cpu"}))
     (folder / "plots").mkdir(exist_ok=True)
     (folder / "plots" / "inputs.png").write_bytes(png())

@@ -17,7 +17,7 @@ import nnrecipe.runner
 from nnrecipe.cli import FAST, main
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import Report, StageResult, Verdict
-from nnrecipe.recipe import Recipe, load_recipe
+from nnrecipe.recipe import Recipe, load, load_recipe
 
 COMMAND = [sys.executable, "-m", "nnrecipe"]
 COMMANDS = ["run", "validate", "ls", "cp", "cat", "schema", "summary", "report", "dashboard"]
@@ -108,6 +108,15 @@ def test_the_folder_is_named_after_the_recipe_and_the_time(runs: Runs) -> None:
     assert main(["run", "tiny.yaml"]) == 0
     (output,) = [options["output"] for options in runs.options]
     assert output.parent == Path("runs/tiny")
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000, b"3"])
+def test_a_report_does_without_a_broken_environment(content: bytes) -> None:
+    assert main(["run", "tiny.yaml", "--stages", "data", "--output", "out"]) == 0
+    Path("out/report.html").unlink()
+    Path("out/environment.json").write_bytes(content)
+    assert main(["report", "out"]) == 0
+    assert "</html>" in Path("out/report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -215,6 +224,9 @@ def test_a_bug_of_ours_outside_a_run_leaves_a_file_too(
         (["run", "tiny.yaml", "--devise", "cpu"], "No such option"),
         (["run", "tiny.yaml", "--device", "tpu"], "'tpu' is not one of"),
         (["run", "tiny.yaml", "--seeds", "1,x"], "write whole numbers and commas"),
+        (["run", "tiny.yaml", "--seeds", ""], "names nothing"),
+        (["run", "tiny.yaml", "--stages", ""], "names nothing"),
+        (["run", "tiny.yaml", "--stages", ", ,"], "names nothing"),
         (["run", "tiny.yaml", "--stages", "data,nope"], "nope"),
         (["run", "quikstart"], "did you mean quickstart?"),
         (["run", ""], "no such file or preset"),
@@ -222,6 +234,8 @@ def test_a_bug_of_ours_outside_a_run_leaves_a_file_too(
         (["validate", "tiny.yaml", "sed=1"], "did you mean 'seed'?"),
         (["validate", "tiny.yaml", "seed=-1", "name=3"], "2 problems:"),
         (["cat", "quikstart"], "did you mean quickstart?"),
+        (["cat", "latin.yaml"], "latin.yaml:2:6: YAML: byte 0xe9 is not UTF-8"),
+        (["cp", "latin.yaml", "copy.yaml"], "byte 0xe9 is not UTF-8"),
         (["report", "nowhere"], "no report.json"),
         (["dashboard", "nowhere"], "no such folder"),
         (["dashboard", "."], "no TensorBoard files"),
@@ -231,6 +245,7 @@ def test_a_bug_of_ours_outside_a_run_leaves_a_file_too(
 def test_mistakes_of_the_user_end_in_2(
     capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
+    Path("latin.yaml").write_bytes(b"seed: 1\n# caf\xe9s\n")
     assert main(arguments) == 2
     told = capsys.readouterr().err
     assert words in told
@@ -242,6 +257,35 @@ def test_a_users_own_code_is_to_blame_for_its_errors(capsys: pytest.CaptureFixtu
     target = "architecture={kind: custom, target: 'mine_for_cli:net'}"
     assert main(["summary", "tiny.yaml", target]) == 2
     assert "mine_for_cli.py:2" in capsys.readouterr().err
+
+
+CUSTOM = """\
+from torch import nn
+
+class Deaf(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.fc(x)[:, no_such_name]
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("deaf_for_cli:Deaf", ["architecture.target: deaf_for_cli:Deaf failed", "deaf_for_cli.py"]),
+        ("builtins:dict", ["architecture.target: builtins:dict"]),
+    ],
+)
+def test_a_custom_network_that_cannot_be_summarized_is_the_users(
+    capsys: pytest.CaptureFixture[str], target: str, words: list[str]
+) -> None:
+    Path("deaf_for_cli.py").write_text(CUSTOM)
+    assert main(["summary", "tiny.yaml", f"architecture={{kind: custom, target: '{target}'}}"]) == 2
+    told = capsys.readouterr().err
+    assert all(word in told for word in words)
 
 
 def test_a_users_own_exit_is_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:
@@ -260,6 +304,7 @@ def test_validate(capsys: pytest.CaptureFixture[str]) -> None:
 def test_print_config_prints_a_config(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert main([command, "tiny.yaml", "seed=7", "--print-config"]) == 0
     printed = capsys.readouterr().out
+    assert printed == load("tiny.yaml", overrides=["seed=7"]).resolved
     Path("printed.yaml").write_text(printed)
     assert load_recipe("printed.yaml") == load_recipe("tiny.yaml", overrides=["seed=7"])
     assert "# seed=7" in printed
@@ -269,6 +314,17 @@ def test_print_config_prints_a_config(capsys: pytest.CaptureFixture[str], comman
 def test_summary_is_the_lectures_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["summary", "lenet5-fashion-mnist"]) == 0
     assert "Total parameters: 61,706" in capsys.readouterr().out
+
+
+def test_summary_tells_what_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "lenet5-fashion-mnist", "transfer.freeze=[^conv]"]) == 0
+    shown = capsys.readouterr().out
+    assert "Total parameters: 61,706" in shown
+    frozen = (6 * 25 + 6) + (16 * 6 * 25 + 16)
+    assert f"Trainable parameters: {61_706 - frozen:,}" in shown
+    rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line}
+    assert rows["conv2.weight"] == ["16x6x5x5", "frozen", "^conv"]
+    assert rows["fc3.weight"] == ["10x84", "lr", "x", "1", "weights"]
 
 
 def test_schema_describes_recipes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,7 +347,10 @@ def test_cp_never_overwrites_by_itself(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["cp", "lecture/overfit-20"]) == 0
     copy = Path("overfit-20.yaml")
     assert main(["cat", "lecture/overfit-20"]) == 0
-    assert capsys.readouterr().out.endswith(copy.read_text())
+    (schema, text), printed = copy.read_text().split("\n", 1), capsys.readouterr().out
+    assert printed.endswith(f"$schema=../recipe.schema.json\n{text}")
+    _, _, place = schema.partition("# yaml-language-server: $schema=file://")
+    assert json.loads(Path(place).read_text())["title"] == "Recipe"
     copy.write_text("mine")
     assert main(["cp", "lecture/overfit-20"]) == 2
     assert copy.read_text() == "mine"
@@ -302,6 +361,8 @@ def test_cp_never_overwrites_by_itself(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["cp", "quickstart", "folder/other.yaml"]) == 0
     assert {path.name for path in Path("folder").iterdir()} == {"quickstart.yaml", "other.yaml"}
     assert main(["cp", "quickstart", "no/such/folder.yaml"]) == 2
+    assert main(["cp", "tiny.yaml", "same.yaml"]) == 0
+    assert Path("same.yaml").read_text() == TINY
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

@@ -53,7 +53,6 @@ def test_the_run_folder_holds_what_it_promises(config: Path, tmp_path: Path) -> 
     made = {path.name for path in folder.iterdir()}
     assert {
         "config.yaml",
-        "config.resolved.yaml",
         "environment.json",
         "report.json",
         "report.html",
@@ -82,7 +81,7 @@ def test_the_run_folder_holds_what_it_promises(config: Path, tmp_path: Path) -> 
 def test_the_resolved_config_gives_the_same_run(config: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     nnrecipe.run(config, output=first, stages=["train"])
-    nnrecipe.run(first / "config.resolved.yaml", output=second, stages=["train"])
+    nnrecipe.run(first / "config.yaml", output=second, stages=["train"])
     assert _same(first, second)
 
 
@@ -200,7 +199,7 @@ def test_an_interrupted_run_keeps_its_finished_stages(
 
 def test_the_config_is_kept_as_it_was_given(config: Path, tmp_path: Path) -> None:
     nnrecipe.run(config, overrides=["seed=5"], output=tmp_path / "out", stages=["data"])
-    resolved = yaml.safe_load((tmp_path / "out" / "config.resolved.yaml").read_text())
+    resolved = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
     assert resolved["seed"] == 5
     assert resolved["init"]["kind"] == "kaiming_normal"
     assert resolved["norm"]["kind"] == "none"

@@ -23,7 +23,7 @@ from nnrecipe.core.spec import Flag, PositiveFloat, Spec
 ParamGroup = dict[str, Any]
 """One entry of an optimizer's groups: `params` (a list), `lr` and `weight_decay` (numbers)."""
 
-_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def weights_of(model: nn.Module) -> dict[str, Parameter]:
@@ -35,7 +35,7 @@ def weights_of(model: nn.Module) -> dict[str, Parameter]:
     norms = {
         id(parameter)
         for module in model.modules()
-        if isinstance(module, _NORMS)
+        if isinstance(module, NORMS)
         for parameter in module.parameters(recurse=False)
     }
     named = model.named_parameters()

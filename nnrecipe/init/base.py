@@ -7,16 +7,15 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from nnrecipe.core.errors import UserError
+from nnrecipe.core.parameters import NORMS
 from nnrecipe.core.spec import Flag, Number, PositiveFloat, Spec
 from nnrecipe.layers import Activation
 from nnrecipe.layers.residual import ResidualBlock
 
 Layer = nn.Linear | _ConvNd
-NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 class InitSpec(Spec):

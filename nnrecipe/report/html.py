@@ -13,7 +13,7 @@ from nnrecipe.core.findings import Finding, Report, StageResult
 from nnrecipe.report.drawing import Plot, inline
 from nnrecipe.report.facts import FactSheet, lay_out
 from nnrecipe.report.plots import DRAWN_FACTS, PLOTS_FOLDER, draw_plots, save_plots
-from nnrecipe.report.store import read_metrics, read_report, replace_file
+from nnrecipe.report.store import CONFIG_FILE, read_metrics, read_report, replace_file
 from nnrecipe.report.wording import (
     GRAVEST_FIRST,
     advice_on,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 HTML_FILE = "report.html"
-CONFIG_FILES = ("config.resolved.yaml", "config.yaml")
 ENVIRONMENT_FILE = "environment.json"
 COARSE_PIXELS = 400
 PICTURE_STAGES = {"inputs": "data"}
@@ -126,10 +125,9 @@ def _photographs(folder: Path) -> list[tuple[str, Picture]]:
 
 
 def _config(folder: Path) -> str:
-    """The resolved config, or the one given; empty if there is neither."""
-    paths = (folder / name for name in CONFIG_FILES)
-    path = next((path for path in paths if path.is_file()), None)
-    return path.read_text(encoding="utf-8", errors="replace") if path else ""
+    """The config as the run keeps it; empty if there is none."""
+    path = folder / CONFIG_FILE
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _environment(folder: Path) -> FactSheet | None:

@@ -15,6 +15,7 @@ from nnrecipe.core.findings import Report
 from nnrecipe.core.logbook import METRICS_FILE
 
 REPORT_FILE = "report.json"
+CONFIG_FILE = "config.yaml"
 VERSION = 1
 
 

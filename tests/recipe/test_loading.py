@@ -63,6 +63,16 @@ def test_a_section_of_another_kind_is_replaced(tmp_path: Path) -> None:
     assert sgd.model_dump() | {"lr": 0.2, "momentum": 0.9} == sgd.model_dump()
 
 
+def test_a_file_named_twice_counts_twice(tmp_path: Path) -> None:
+    first = write(tmp_path, f"{BASE}seed: 1\n", "a.yaml")
+    second = write(tmp_path, "seed: 2\nname: other\n", "b.yaml")
+    loaded = load(first, second, first)
+    assert (loaded.recipe.seed, loaded.recipe.name) == (1, "other")
+    assert loaded.given.count("a.yaml") == 2
+    wrong = write(tmp_path, "seed: -1\nseed: 2\n", "c.yaml")
+    assert len(problems(first, wrong, wrong)) == 2
+
+
 def test_lists_are_replaced(tmp_path: Path) -> None:
     first = write(tmp_path, f"{BASE}stages: [data, sanity]\n", "a.yaml")
     second = write(tmp_path, "stages: [overfit]\n", "b.yaml")

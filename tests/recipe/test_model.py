@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from nnrecipe.architectures import Architecture
-from nnrecipe.core.spec import kind_of, members
+from nnrecipe.core.spec import Spec, kind_of, members
 from nnrecipe.recipe import Recipe
 from nnrecipe.recipe.rules import ORDER
+from nnrecipe.recipe.slots import Slot, slot_of
 
 DESIGN = """
     name seed device precision data architecture init norm regularization loss optimizer
     scheduler training stages search ensemble transfer tracking
 """
+KAIMING = {"kind": "kaiming_normal"}
 
 
 def recipe(**sections: Any) -> Recipe:
@@ -34,6 +37,25 @@ def test_the_top_level_keys_are_the_designs() -> None:
         "data",
         "architecture",
     ]
+
+
+def specs(slot: Slot) -> Iterator[type[Spec]]:
+    """Every spec that can stand in a slot, or below it."""
+    if slot.item is not None:
+        yield from specs(slot.item)
+    for spec in [slot.spec] if slot.spec is not None else slot.kinds.values():
+        yield spec
+        for info in spec.model_fields.values():
+            yield from specs(slot_of(info))
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300])
+@pytest.mark.parametrize("spec", sorted(set(specs(Slot(spec=Recipe))), key=str))
+def test_no_key_takes_a_number_that_float32_lacks(spec: type[Spec], value: float) -> None:
+    with pytest.raises(ValidationError) as caught:
+        spec.model_validate(dict.fromkeys(spec.model_fields, value))
+    refused = {error["loc"][0] for error in caught.value.errors() if error["loc"]}
+    assert refused == set(spec.model_fields)
 
 
 def test_a_dumped_recipe_is_the_same_recipe() -> None:
@@ -57,6 +79,65 @@ def test_init_and_norm_are_the_architectures_own_unless_given(member: Any) -> No
 
 def test_settings_of_a_default_norm_need_no_kind() -> None:
     assert recipe(architecture="resnet", norm={"momentum": 0.5}).norm.kind == "batch"
+    with pytest.raises(ValidationError, match="discriminator 'kind'"):
+        recipe(architecture="mlp", norm={"momentum": 0.5})
+
+
+@pytest.mark.parametrize("member", members(Architecture), ids=kind_of)
+def test_settings_of_the_default_init_need_no_kind(member: Any) -> None:
+    architecture = {"kind": kind_of(member)}
+    given = {"data": "cifar10", "architecture": architecture, "init": {"output_gain": 0.5}}
+    if kind_of(member) == "custom":
+        architecture["target"] = "a:b"
+        with pytest.raises(ValidationError, match="discriminator 'kind'"):
+            recipe(**given)
+    else:
+        assert recipe(**given) == recipe(**given | {"init": {**KAIMING, "output_gain": 0.5}})
+
+
+@pytest.mark.parametrize(
+    ("sections", "path"),
+    [
+        ({"training": {"batch_size": 1}}, "training.batch_size"),
+        ({"data": {"kind": "digits", "limit": 1}}, "data.limit"),
+        ({"stages": [{"kind": "overfit", "examples": 1}]}, "stages.overfit.examples"),
+    ],
+)
+def test_batch_norm_needs_more_than_one_example(sections: dict[str, Any], path: str) -> None:
+    for norm in ("batch", {"kind": "batch", "momentum": 0.2}):
+        assert [found for found, _ in conflicts(norm=norm, **sections)] == [path]
+    assert recipe(norm="layer", **sections).norm.kind == "layer"
+    assert recipe(**sections).norm.kind == "none"
+
+
+def test_two_examples_are_enough_for_batch_norm() -> None:
+    few = {"training": {"batch_size": 2}, "data": {"kind": "digits", "limit": 2}}
+    assert recipe(norm="batch", stages=[{"kind": "overfit", "examples": 2}], **few)
+
+
+@pytest.mark.parametrize(
+    ("sections", "path", "words"),
+    [
+        ({"transfer": {"freeze": ["fc1", "("]}}, "transfer.freeze.1", "no regular expression"),
+        ({"transfer": {"freeze": ["a{9999999999}"]}}, "transfer.freeze.0", "too large"),
+        ({"transfer": {"freeze": ["fc9"]}}, "transfer.freeze", "nearest paths are"),
+        ({"transfer": {"freeze": ["."]}}, "transfer.freeze", "every parameter"),
+        ({"loss": {"class_weights": [1, 2]}}, "loss.class_weights", "2 weights for 10 classes"),
+    ],
+)
+def test_what_does_not_fit_the_network_or_the_classes(
+    sections: dict[str, Any], path: str, words: str
+) -> None:
+    ((found, message),) = conflicts(**sections)
+    assert found == path
+    assert words in message
+
+
+def test_what_fits_the_network_and_the_classes_is_no_conflict() -> None:
+    assert recipe(transfer={"freeze": ["^fc1"]}, loss={"class_weights": [1] * 10})
+    assert recipe(loss={"class_weights": "balanced"})
+    unknown = {"kind": "image_folder", "image_size": 32}
+    assert recipe(data=unknown, architecture="vgg", loss={"class_weights": [1, 2]})
 
 
 @pytest.mark.parametrize("member", members(Architecture), ids=kind_of)

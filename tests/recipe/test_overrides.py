@@ -61,6 +61,37 @@ def test_a_kind_given_for_short_is_spelled_out(config: Path) -> None:
     assert norm.model_dump() == {"kind": "batch", "momentum": 0.2, "eps": 1e-5}
 
 
+@pytest.mark.parametrize(
+    ("architecture", "section", "key", "value"),
+    [
+        ("resnet", "norm", "momentum", 0.2),
+        ("mlp", "init", "output_gain", 0.5),
+        ("mlp", "init", "mode", "fan_out"),
+        ("mlp", "data.normalize", "per", "feature"),
+    ],
+)
+def test_an_override_of_a_section_that_the_file_lacks_means_what_a_file_would(
+    tmp_path: Path, architecture: str, section: str, key: str, value: object
+) -> None:
+    lacking = tmp_path / "same.yaml"
+    lacking.write_text(f"data: {{kind: digits}}\narchitecture: {architecture}\n")
+    inner = f"{{{section.rpartition('.')[2]}: {{{key}: {value}}}}}"
+    above = tmp_path / "above.yaml"
+    above.write_text(f"{{data: {inner}}}" if "." in section else inner)
+    changed = load_recipe(lacking, overrides=[f"{section}.{key}={value}"])
+    assert changed == load_recipe(lacking, above)
+    assert changed != load_recipe(lacking)
+
+
+def test_a_setting_of_no_kind_asks_for_one_as_in_a_file(config: Path) -> None:
+    without = config.read_text().replace("norm: batch\n", "")
+    config.write_text(without)
+    overridden = refusal(config, "norm.momentum=0.2")
+    config.write_text(f"{without}norm: {{momentum: 0.2}}\n")
+    assert "norm.kind: is required" in overridden
+    assert "norm.kind: is required" in refusal(config)
+
+
 def test_a_whole_section_is_replaced(config: Path) -> None:
     optimizer = changed(config, "optimizer=adam").optimizer
     assert (

@@ -43,6 +43,22 @@ def told(folder: Path, text: str, *overrides: str) -> list[str]:
             "training:\n  clip_norm: -1",
             "c.yaml:2:14: training.clip_norm: must be greater than 0 (at least 1e-30), got -1",
         ),
+        (
+            "training:\n  clip_norm: 1e-300",
+            "c.yaml:2:14: training.clip_norm: must be greater than 0 (at least 1e-30), got 1e-300",
+        ),
+        (
+            "init: {kind: constant, value: 1e300}",
+            "c.yaml:1:31: init.value: must be at most 1e+30, got 1e+300",
+        ),
+        (
+            "init: {kind: constant, value: -1e300}",
+            "c.yaml:1:31: init.value: must be at least -1e+30, got -1e+300",
+        ),
+        (
+            "training: {epochs: 10000000000}",
+            "c.yaml:1:20: training.epochs: must be at most 1,000,000,000, got 10000000000",
+        ),
         ("training: 3", "c.yaml:1:11: training: must be a mapping (key: value), got 3"),
         ("training: {shuffle: 1}", "c.yaml:1:21: training.shuffle: must be true or false, got 1"),
         ("name: 3", "c.yaml:1:7: name: must be text, got 3"),
@@ -161,6 +177,25 @@ def test_a_rule_between_sections_is_placed_where_it_names(tmp_path: Path) -> Non
     assert problem.startswith("c.yaml:3:29: norm.groups: 7 groups do not divide")
     (problem,) = told(tmp_path, text, "norm.groups=9")
     assert problem.startswith("norm.groups=9: norm.groups: 9 groups do not divide")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("transfer:\n  freeze:\n    - fc1\n    - (", "c.yaml:4:7: transfer.freeze.1: '(' is no"),
+        ("transfer: {freeze: [fc9]}", "c.yaml:1:12: transfer.freeze: 'fc9' matches no"),
+        ("loss: {class_weights: [1, 2]}", "c.yaml:1:8: loss.class_weights: 2 weights for 10"),
+        ("norm: batch\ntraining: {batch_size: 1}", "c.yaml:2:24: training.batch_size: 1 example"),
+        ("norm: batch\nstages: [{kind: overfit, examples: 1}]", "c.yaml:2:36: stages.0.examples"),
+        (
+            "data: {kind: image_folder, image_size: 8}\narchitecture: lenet5",
+            "c.yaml:2:15: architecture.kind: lenet5: two 5x5 convolutions",
+        ),
+    ],
+)
+def test_misfits_are_placed_where_they_are_written(tmp_path: Path, text: str, place: str) -> None:
+    (problem,) = told(tmp_path, text)
+    assert problem.startswith(place)
 
 
 class Part(Spec):

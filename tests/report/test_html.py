@@ -141,7 +141,7 @@ def test_hostile_words_are_text_wherever_they_stand(words, tmp_path):
     facts = {words: words, "list": [words], "table": [{words: words}], "map": {words: 1}}
     stages = [stage(words, sick, **facts), evaluate_stage([words, "dog"])]
     folder = write_run(tmp_path, Report.of(words, stages, {words: words}))
-    (folder / "config.resolved.yaml").write_text(words)
+    (folder / "config.yaml").write_text(words)
     (folder / "environment.json").write_text('{"device": "<script>alert(1)</script>"}')
     shown = page(folder)
     assert "script" not in {tag for tag, _ in shown.tags}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
+from unittest import mock
 
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from nnrecipe.architectures.mlp import Mlp
 from nnrecipe.cli import main
+from nnrecipe.core.spec import Spec
 from nnrecipe.data.digits import Digits
 from nnrecipe.recipe import Recipe
 from nnrecipe.recipe.presets import presets
@@ -54,6 +59,15 @@ stages:
 transfer: {freeze: []}
 tracking: none
 """
+# What a kind needs in order to run at once, and the kinds that wait for no file and no network.
+QUICK_SECTIONS = {
+    "digits": {"limit": 60},
+    "mlp": {"widths": [8]},
+    "step": {"step_size": 2},
+    "multi_step": {"milestones": [1, 2]},
+}
+ONLY = {"data": ["digits"], "architecture": ["mlp"]}
+EXTREMES = [-1, 0, 1, 2, 3, 1e-30, 1e-6, 0.5, 1.0, 100.0, 1e6, 1e30, -1e30, True, False, None]
 CONFIGS = [BASE, *(path.read_text() for path in presets().values())]
 WORDS = sorted({*Recipe.model_fields, "kind", "lr", "epochs", "widths", "args", "target", "none"})
 
@@ -172,6 +186,61 @@ def swaps(draw: Callable[..., Any]) -> str:
     return f"{path}={draw(st.sampled_from(sorted(families[path].kinds)))}"
 
 
+def words_of(annotation: Any) -> list[Any]:
+    """The words that a field's annotation offers."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return list(inner)
+    return [word for part in inner for word in words_of(part)]
+
+
+@functools.cache
+def accepted(spec: type[Spec], name: str) -> list[Any]:
+    """Those of the extreme values that a key takes by itself, alone or as a list."""
+    words = words_of(spec.model_fields[name].annotation)
+    scalars = [*words, *EXTREMES]
+    return [v for v in [*scalars, [], *([v, v] for v in scalars)] if takes(spec, name, v)]
+
+
+def takes(spec: type[Spec], name: str, value: Any) -> bool:
+    """Whether a spec's other keys are all that there may be to complain about."""
+    try:
+        spec.model_validate({name: value})
+    except ValidationError as error:
+        return all(details["loc"][:1] not in ((), (name,)) for details in error.errors())
+    return True
+
+
+@st.composite
+def settings_of(draw: Callable[..., Any], spec: type[Spec]) -> dict[str, Any]:
+    """A section of this kind, with up to two keys set to values that they take."""
+    names = [name for name in spec.model_fields if name != "kind" and accepted(spec, name)]
+    chosen = draw(st.lists(st.sampled_from(names), max_size=2)) if names else []
+    return {name: draw(st.sampled_from(accepted(spec, name))) for name in chosen}
+
+
+@st.composite
+def tunings(draw: Callable[..., Any]) -> str:
+    """An override that sets up one section of `QUICK`, or one of its stages, anew."""
+    root = Slot(spec=Recipe)
+    name = draw(st.sampled_from(sorted({*Recipe.model_fields} - {"name", "search", "ensemble"})))
+    slot = root.child(name, None)
+    slot = slot.item or slot
+    kinds = {kind: slot.kinds[kind] for kind in ONLY.get(name, slot.kinds) if kind in slot.kinds}
+    if slot.spec is not None:
+        value = draw(settings_of(slot.spec))
+    elif kinds:
+        kind = draw(st.sampled_from(sorted(kinds)))
+        value = draw(settings_of(kinds[kind]))
+        if name == "stages":
+            pairs = [f"{name}.{kind}.{key}={json.dumps(value[key])}" for key in sorted(value)]
+            return pairs[0] if pairs else "seed=1"
+        value = {"kind": kind, **QUICK_SECTIONS.get(kind, {}), **value}
+    else:
+        value = draw(st.sampled_from(accepted(Recipe, name)))
+    return f"{name}={json.dumps(value)}"
+
+
 def outcome(content: bytes, command: list[str], extra: list[str]) -> tuple[int, str]:
     """The exit code of a command on a config file, and what it printed."""
     folder = Path(tempfile.mkdtemp())
@@ -203,16 +272,33 @@ def test_validate_ends_in_words(content: bytes, extra: list[str]) -> None:
     assert printed.strip()
 
 
-@settings(common, max_examples=300)
-@given(
-    st.just(QUICK.encode()) | mutated([QUICK]),
-    st.lists(swaps(), max_size=3),
-    st.lists(overrides(), max_size=1),
+any_run = given(
+    st.one_of(*3 * [st.just(QUICK.encode())], mutated([QUICK])),
+    st.lists(tunings(), max_size=3),
+    st.one_of(*3 * [st.just([])], st.lists(swaps() | overrides(), max_size=2)),
 )
+
+
+@settings(common, max_examples=260)
+@any_run
 def test_run_ends_in_a_verdict_or_in_words(
-    content: bytes, swapped: list[str], extra: list[str]
+    content: bytes, tuned: list[str], extra: list[str]
 ) -> None:
-    code, printed = outcome(content, ["run", "--keep-going"], [*swapped, *extra])
+    """Without the charts, which take longer than all the rest."""
+    with mock.patch("nnrecipe.runner.write_html"):
+        check_run(content, [*tuned, *extra])
+
+
+@settings(common, max_examples=40)
+@any_run
+def test_the_report_of_any_run_can_be_drawn(
+    content: bytes, tuned: list[str], extra: list[str]
+) -> None:
+    check_run(content, [*tuned, *extra])
+
+
+def check_run(content: bytes, changes: list[str]) -> None:
+    code, printed = outcome(content, ["run", "--keep-going"], changes)
     assert code in (0, 1, 2), printed
     assert "Traceback" not in printed
     assert printed.strip()

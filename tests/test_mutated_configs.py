@@ -20,11 +20,12 @@ from pydantic import ValidationError
 
 from nnrecipe.architectures.mlp import Mlp
 from nnrecipe.cli import main
-from nnrecipe.core.spec import Spec
+from nnrecipe.core.spec import Spec, kind_of, members
 from nnrecipe.data.digits import Digits
 from nnrecipe.recipe import Recipe
 from nnrecipe.recipe.presets import presets
 from nnrecipe.recipe.slots import Slot
+from nnrecipe.stages import Stage
 
 BASE = """\
 data: {kind: digits, limit: 60, val_fraction: 0.1, augment: [{kind: random_crop, padding: 1}]}
@@ -60,13 +61,14 @@ transfer: {freeze: []}
 tracking: none
 """
 # What a kind needs in order to run at once, and the kinds that wait for no file and no network.
-QUICK_SECTIONS = {
+NEEDED = {
     "digits": {"limit": 60},
     "mlp": {"widths": [8]},
     "step": {"step_size": 2},
     "multi_step": {"milestones": [1, 2]},
 }
 ONLY = {"data": ["digits"], "architecture": ["mlp"]}
+STAGES = {kind_of(stage): stage for stage in members(Stage) if len(stage.model_fields) > 1}
 EXTREMES = [-1, 0, 1, 2, 3, 1e-30, 1e-6, 0.5, 1.0, 100.0, 1e6, 1e30, -1e30, True, False, None]
 CONFIGS = [BASE, *(path.read_text() for path in presets().values())]
 WORDS = sorted({*Recipe.model_fields, "kind", "lr", "epochs", "widths", "args", "target", "none"})
@@ -221,24 +223,20 @@ def settings_of(draw: Callable[..., Any], spec: type[Spec]) -> dict[str, Any]:
 
 @st.composite
 def tunings(draw: Callable[..., Any]) -> str:
-    """An override that sets up one section of `QUICK`, or one of its stages, anew."""
-    root = Slot(spec=Recipe)
+    """An override that sets up one section of `QUICK` anew, or sets a key of one of its stages."""
     name = draw(st.sampled_from(sorted({*Recipe.model_fields} - {"name", "search", "ensemble"})))
-    slot = root.child(name, None)
-    slot = slot.item or slot
-    kinds = {kind: slot.kinds[kind] for kind in ONLY.get(name, slot.kinds) if kind in slot.kinds}
+    slot = Slot(spec=Recipe).child(name, None)
+    if name == "stages":
+        kind, stage = draw(st.sampled_from(sorted(STAGES.items())))
+        key = draw(st.sampled_from(sorted(stage.model_fields)))
+        return f"stages.{kind}.{key}={json.dumps(draw(st.sampled_from(accepted(stage, key))))}"
     if slot.spec is not None:
-        value = draw(settings_of(slot.spec))
-    elif kinds:
-        kind = draw(st.sampled_from(sorted(kinds)))
-        value = draw(settings_of(kinds[kind]))
-        if name == "stages":
-            pairs = [f"{name}.{kind}.{key}={json.dumps(value[key])}" for key in sorted(value)]
-            return pairs[0] if pairs else "seed=1"
-        value = {"kind": kind, **QUICK_SECTIONS.get(kind, {}), **value}
-    else:
-        value = draw(st.sampled_from(accepted(Recipe, name)))
-    return f"{name}={json.dumps(value)}"
+        return f"{name}={json.dumps(draw(settings_of(slot.spec)))}"
+    if not slot.kinds:
+        return f"{name}={json.dumps(draw(st.sampled_from(accepted(Recipe, name))))}"
+    kind = draw(st.sampled_from(ONLY.get(name) or sorted(slot.kinds)))
+    needed = {"kind": kind, **NEEDED.get(kind, {})}
+    return f"{name}={json.dumps(needed | draw(settings_of(slot.kinds[kind])))}"
 
 
 def outcome(content: bytes, command: list[str], extra: list[str]) -> tuple[int, str]:
@@ -279,7 +277,7 @@ any_run = given(
 )
 
 
-@settings(common, max_examples=260)
+@settings(common, max_examples=280)
 @any_run
 def test_run_ends_in_a_verdict_or_in_words(
     content: bytes, tuned: list[str], extra: list[str]
@@ -289,7 +287,7 @@ def test_run_ends_in_a_verdict_or_in_words(
         check_run(content, [*tuned, *extra])
 
 
-@settings(common, max_examples=40)
+@settings(common, max_examples=20)
 @any_run
 def test_the_report_of_any_run_can_be_drawn(
     content: bytes, tuned: list[str], extra: list[str]

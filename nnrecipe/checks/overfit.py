@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from nnrecipe.checks.bench import Bench
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
+from nnrecipe.core.parameters import weights_of
+from nnrecipe.core.seeding import generator
 from nnrecipe.data.batch import Batch
 
 SOURCE = "lecture: sanity check, overfit a tiny subset"
@@ -82,11 +84,13 @@ def judge_overfit(
 def _why_not(bench: Bench, batch: Batch, attempts: list[Attempt]) -> tuple[Cause, str]:
     """What the models that failed have in common, each by an identity or a counterfactual."""
     initial = bench.make_model().eval()
-    outputs = initial(batch.inputs)
-    if float((initial(torch.zeros_like(batch.inputs)) - outputs).abs().max()) == 0:
-        return Cause.INPUT_IGNORED, (
-            "Zeroed inputs give the very same outputs: look where forward uses its argument."
-        )
+    if _is_blind(initial, batch):
+        if _is_blind(_redrawn(bench), batch):
+            return Cause.INPUT_IGNORED, (
+                "Zeroed inputs give the very same outputs, whatever the weights: look where "
+                "forward uses its argument."
+            )
+        return _why_blind(initial, batch)
     trained = min(attempts, key=lambda attempt: attempt.loss).model.eval()
     form = _form(trained(batch.inputs))
     if form is not None:
@@ -98,6 +102,45 @@ def _why_not(bench: Bench, batch: Batch, attempts: list[Attempt]) -> tuple[Cause
         "The model can't learn even these examples: look at its capacity, its initial weights and "
         "whether labels and inputs belong together."
     )
+
+
+def _is_blind(model: nn.Module, batch: Batch) -> bool:
+    """Whether zeroed inputs give the very same outputs."""
+    return torch.equal(model(torch.zeros_like(batch.inputs)), model(batch.inputs))
+
+
+def _redrawn(bench: Bench) -> nn.Module:
+    """The model with every parameter drawn anew, so that no weight and no bias blocks the way."""
+    model = bench.make_model().eval()
+    draw = generator(bench.seed, "redrawn")
+    for parameter in model.parameters():
+        spread = (parameter[0].numel() or 1) ** -0.5 if parameter.ndim > 1 else 0.1
+        parameter.copy_(spread * torch.randn(parameter.shape, generator=draw))
+    return model
+
+
+def _why_blind(model: nn.Module, batch: Batch) -> tuple[Cause, str]:
+    """Why a model that could see its inputs doesn't: its weights, or units that never fire."""
+    if all(not bool(weight.any()) for weight in weights_of(model).values()):
+        return Cause.ZERO_INIT, (
+            "All weights start at zero, so all units are alike and no gradient passes: draw them, "
+            "by init: kaiming_normal say."
+        )
+    silent: list[bool] = []
+
+    def listen(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        silent.append(not bool(output.any()))
+
+    hooks = [m.register_forward_hook(listen) for m in model.modules() if isinstance(m, nn.ReLU)]
+    model(batch.inputs)
+    for hook in hooks:
+        hook.remove()
+    if any(silent):
+        return Cause.DEAD_RELU, (
+            "A layer of ReLUs gives zero for every example, so no gradient passes it: start the "
+            "biases at zero and the weights by init: kaiming_normal."
+        )
+    return Cause.UNDERFITTING, "No input reaches the outputs of the initial model: look at it."
 
 
 def _form(outputs: Tensor) -> Cause | None:

@@ -64,9 +64,13 @@ def call_target(path: str, target: str, /, *args: Any, **kwargs: Any) -> Any:
 def accepted(function: Callable[..., Any], **offers: Any) -> dict[str, Any]:
     """Those of the offered keyword arguments that `function` names among its parameters.
 
-    A `**kwargs` doesn't count: what it is handed on to may not know them.
+    A `**kwargs` doesn't count: what it is handed on to may not know them. A builtin without a
+    signature gets none.
     """
-    names = inspect.signature(function).parameters
+    try:
+        names = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
     return {name: value for name, value in offers.items() if name in names}
 
 

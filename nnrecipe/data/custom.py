@@ -40,7 +40,7 @@ class Custom(DataSpec):
     kind: Literal["custom"] = "custom"
     target: Target = Field(description="the callable, as package.module:callable")
     args: dict[str, Any] = Field({}, description="keyword arguments for the callable")
-    classes: Annotated[int, Field(strict=True, ge=2)] | None = Field(
+    classes: Annotated[int, Field(strict=True, ge=2, le=100_000)] | None = Field(
         None, description="number of classes; else the Dataset's `classes`, else the labels tell"
     )
     normalize: Normalize = Field(

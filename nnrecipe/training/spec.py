@@ -22,7 +22,7 @@ class TrainingSpec(Spec):
         "val_accuracy", description="the figure by which the best epoch is chosen"
     )
     workers: NonNegativeInt = Field(
-        0, description="processes that read data which streams; 0 reads in the main process"
+        0, le=256, description="processes that read data which streams; 0 reads in the main process"
     )
     monitor_every: Count = Field(
         50, description="steps between two samples of update ratios and gradient norms"

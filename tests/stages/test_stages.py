@@ -85,8 +85,27 @@ def _blind() -> nn.Module:
     return Blind()
 
 
+def _zeros() -> nn.Module:
+    model = perceptron()
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    return model
+
+
+def _dead() -> nn.Module:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 16), nn.ReLU(), nn.Linear(16, 4))
+    nn.init.constant_(model[1].bias, -100.0)
+    return model
+
+
 @pytest.mark.parametrize(
-    ("model", "cause"), [(_softmax, Cause.DOUBLE_SOFTMAX), (_blind, Cause.INPUT_IGNORED)]
+    ("model", "cause"),
+    [
+        (_softmax, Cause.DOUBLE_SOFTMAX),
+        (_blind, Cause.INPUT_IGNORED),
+        (_zeros, Cause.ZERO_INIT),
+        (_dead, Cause.DEAD_RELU),
+    ],
 )
 def test_what_cannot_overfit_fails_with_its_cause(model: Any, cause: Cause, tmp_path: Path) -> None:
     inputs, _ = blobs(200, seed=1)

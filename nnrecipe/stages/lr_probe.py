@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import islice, pairwise
 from typing import Any, Literal
@@ -166,13 +167,14 @@ def _judge(run: Run, rungs: dict[float, Rung], verdicts: dict[float, Band]) -> I
         band, rung = verdicts[declared], rungs[declared]
         measured = f"{declared:g} is {band}: loss {rung.start:.4g} -> {rung.end:.4g}"
         expected = f"good, from {min(good):g} to {max(good):g}"
-        if band is not Band.GOOD:
-            verdict = Verdict.WARN
-            cause = Cause.LR_TOO_LOW if band is Band.TOO_LOW else Cause.LR_TOO_HIGH
+        if band is Band.TOO_LOW:
+            verdict, cause = Verdict.WARN, Cause.LR_TOO_LOW
+        elif band is Band.EXPLODING:
+            verdict = _gravity(rung, at_once=run.schedule(0) >= 0.5)
+            cause = None if verdict is Verdict.PASS else Cause.LR_TOO_HIGH
+            advice = "The schedule starts low, so the first steps are spared this rate."
+        if cause is not None:
             advice = f"Set optimizer.lr: {suggestion:g}, or auto."
-        # A schedule that starts low may carry a rate which diverges when it is applied at once.
-        if band is Band.EXPLODING and _diverged(rung) and run.schedule(0) >= 0.5:
-            verdict = Verdict.FAIL
     yield Finding(
         check="lr_band",
         verdict=verdict,
@@ -183,3 +185,15 @@ def _judge(run: Run, rungs: dict[float, Rung], verdicts: dict[float, Band]) -> I
         advice=advice,
         source=SOURCE,
     )
+
+
+def _gravity(rung: Rung, *, at_once: bool) -> Verdict:
+    """How bad a rate is that explodes on the ladder, where it is applied `at_once`.
+
+    Many a sound training starts with a few steps up; only a lost one proves the rate wrong. And a
+    schedule that starts low may carry a rate which would be too high for the first steps.
+    """
+    lost = not math.isfinite(rung.end)
+    if lost and at_once:
+        return Verdict.FAIL
+    return Verdict.WARN if lost or at_once else Verdict.PASS

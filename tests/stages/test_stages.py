@@ -28,6 +28,7 @@ from nnrecipe.stages.sanity import SanityStage
 from nnrecipe.stages.train import TrainStage
 from nnrecipe.training import TrainingSpec
 from nnrecipe.training.checkpoint import load_checkpoint
+from nnrecipe.training.ladder import Rung
 
 
 def _run(folder: Path, **changes: Any) -> Run:
@@ -163,6 +164,29 @@ def test_the_probe_judges_the_declared_rate(
     assert finding.cause is cause
     assert rate in [rung["lr"] for rung in result.facts["ladder"]]
     assert run.learning_rate == rate
+
+
+@pytest.mark.parametrize(
+    ("end", "warmup", "verdict"),
+    [
+        (math.inf, 0, Verdict.FAIL),
+        (math.inf, 0.5, Verdict.WARN),
+        (2.0, 0, Verdict.WARN),
+        (2.0, 0.5, Verdict.PASS),
+    ],
+)
+def test_a_rate_fails_only_if_the_loss_is_lost_at_once(
+    end: float, warmup: float, verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rung(_run: Run, rate: float, _batches: object, start: float) -> Rung:
+        return Rung(rate, start, end if rate >= 0.1 else start * (1 - rate))
+
+    monkeypatch.setattr("nnrecipe.stages.lr_probe._rung", rung)
+    run = _run(tmp_path, learning_rate=0.2)
+    run.scheduler = Constant(warmup=warmup)
+    (result,) = _walk(run, LrProbeStage())
+    assert result.verdict is verdict
+    assert result.findings[0].measured.startswith("0.2 is exploding")
 
 
 def test_auto_takes_the_suggestion_which_the_declared_rate_does_not_change(tmp_path: Path) -> None:

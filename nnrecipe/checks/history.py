@@ -13,6 +13,8 @@ from nnrecipe.training.fit import EpochRecord
 SOURCE = "lecture: babysitting the learning process"
 RATIO_BAND = (1e-5, 1e-1)
 """Update over weight, in the median over a training, that gives no reason to look."""
+LEAST_STEPS = 100
+"""Optimizer steps before a loss that doesn't fall is held against the model."""
 LEAST_SAMPLES = 3
 """Sampled steps that it takes to say something of the update ratio; never one alone."""
 
@@ -102,6 +104,9 @@ def _progress(
             f"Raise optimizer.lr (now {learning_rate:g}): the weights change by {ratio:.1g} of "
             "their size in a step, where about 1e-3 is usual."
         )
+    elif stuck and records[-1].step < LEAST_STEPS:
+        verdict, cause, confidence = Verdict.WARN, Cause.UNDERTRAINED, 0.3
+        advice = "These are few steps to judge by: train for longer."
     elif stuck:
         verdict, cause, confidence = Verdict.FAIL, Cause.UNDERFITTING, 0.3
         advice = "The weights move, but the loss doesn't fall: see the overfit stage."
@@ -109,7 +114,7 @@ def _progress(
         check="learning",
         verdict=verdict,
         measured=f"{'too low: ' if slow else ''}loss {start_loss:.5g} -> {end:.5g} "
-        f"in {len(records)} epochs",
+        f"in {len(records)} epochs, {records[-1].step} steps",
         expected="a fall by more than 2 %",
         cause=cause,
         confidence=confidence,

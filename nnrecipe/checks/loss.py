@@ -130,33 +130,30 @@ class LossAtChanceCheck(Spec):
             if chance is None:
                 chance = float(bench.make_loss()(zero_logits, batch.targets))
         distance = abs(measured - chance) / abs(chance) if chance else abs(measured)
-        far = not distance <= self.warn  # NaN is far
-        cause = Cause.INIT_TOO_LARGE if far and measured > chance else None
-        if cause and _scaled_inputs_help(bench, measured, chance):
-            cause = Cause.INPUT_UNSCALED
+        # Asked this way round because NaN is far from everything.
+        verdict = Verdict.PASS if distance <= self.warn else Verdict.WARN
+        verdict = verdict if distance <= self.fail else Verdict.FAIL
+        cause, confidence, advice = None, 0.0, ""
+        if verdict is not Verdict.PASS and measured > chance:
+            scale = _scaled_inputs_help(bench, measured, chance)
+            cause = Cause.INPUT_UNSCALED if scale else Cause.INIT_TOO_LARGE
+            confidence = 0.9 if verdict is Verdict.FAIL else 0.5
+            advice = (
+                "The model is sure of its wrong guesses before it has seen anything: scale the "
+                "inputs to about 1, the weights by their fan-in (init: kaiming_normal), and the "
+                "last layer's down (init.output_gain)."
+            )
+        elif verdict is not Verdict.PASS:
+            advice = "The loss doesn't start at chance: look whether the labels reach the model."
+        is_log = math.isclose(chance, bench.data.outputs.chance_loss)
         yield Finding(
             check="loss_at_init",
-            verdict=Verdict.FAIL
-            if not distance <= self.fail
-            else Verdict.WARN
-            if far
-            else Verdict.PASS,
+            verdict=verdict,
             measured=f"{measured:.5g}",
-            expected=f"{chance:.5g}"
-            + (
-                f" (ln {bench.num_classes})"
-                if math.isclose(chance, bench.data.outputs.chance_loss)
-                else ""
-            ),
+            expected=f"{chance:.5g}" + (f" (ln {bench.num_classes})" if is_log else ""),
             cause=cause,
-            confidence=0.9 if cause and distance > self.fail else 0.5 if cause else 0.0,
-            advice=""
-            if not far
-            else "The model is sure of its wrong guesses before it has seen anything: scale the "
-            "inputs to about 1, the weights by their fan-in (init: kaiming_normal), and the last "
-            "layer's down (init.output_gain)."
-            if measured > chance
-            else "The loss starts below chance: look whether the labels reach the model.",
+            confidence=confidence,
+            advice=advice,
             source=SOURCE,
         )
 

@@ -71,17 +71,17 @@ def _make_model(recipe: Recipe, data: DataBundle) -> nn.Module:
             dropout=recipe.regularization.dropout,
         )
         if any(is_lazy(parameter) for parameter in model.parameters()):
-            _materialize(model, recipe, data)
+            _materialize(model, data)
         if recipe.init is not None:
             recipe.init.apply(model, activation=recipe.architecture.activation)
     return model
 
 
 @torch.no_grad()
-def _materialize(model: nn.Module, recipe: Recipe, data: DataBundle) -> None:
-    """Lazy layers of a user's module learn their sizes from a first batch."""
-    inputs = data.examples(data.train, torch.arange(2)).inputs.cpu()
-    with blaming("architecture", recipe.architecture.kind):
+def _materialize(model: nn.Module, data: DataBundle) -> None:
+    """Lazy layers, which only a user's module has, learn their sizes from a first batch."""
+    inputs = data.examples(data.train, torch.arange(min(2, len(data.train)))).inputs.cpu()
+    with blaming("architecture.target", type(model).__name__):
         model.eval()(inputs)
     model.train()
 

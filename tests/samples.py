@@ -48,7 +48,8 @@ def make_bench(
     cpu = torch.device("cpu")
     train = train or blobs(200, seed=1)
     val = val or blobs(80, seed=2)
-    counts = tuple(train[1].bincount(minlength=CLASSES).tolist())
+    single = not train[1].is_floating_point()
+    counts = tuple(train[1].bincount(minlength=CLASSES).tolist()) if single else ()
     one = torch.ones(())
     fields: dict[str, Any] = {
         "train": ResidentSplit(*train, device=cpu),
@@ -59,7 +60,7 @@ def make_bench(
         "preprocessing": Preprocessing(unit=one, mean=torch.zeros(()), std=one),
         "augmentation": Augmentation((), white=None),
         "indices": {},
-        "outputs": OutputSpec(CLASSES, counts),
+        "outputs": OutputSpec(CLASSES, counts, examples=len(train[1])),
         "normalization": NoNormalization(),
     }
     bundle = DataBundle(**(fields | (data or {})))
@@ -74,6 +75,7 @@ def make_bench(
     settings: dict[str, Any] = {
         "data": bundle,
         "make_model": fresh,
+        "make_variant": lambda **_: fresh(),
         "make_optimizer": sgd,
         "make_loss": lambda: loss,
         "make_bare_loss": lambda: loss,

@@ -1,9 +1,13 @@
-"""What convolutional networks ask of their inputs."""
+"""What convolutional networks ask of their inputs, and what those without shortcuts refuse."""
 
 from __future__ import annotations
 
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.shapes import InputShape
+
+NO_BRANCH = (
+    "this network has no residual branch to leave out: use dropout, or architecture.kind: resnet"
+)
 
 
 def require_image(inputs: InputShape, *, kind: str) -> tuple[int, int, int]:

@@ -1,20 +1,25 @@
-"""Residual networks (He et al. 2016)."""
+"""Residual networks."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from nnrecipe.architectures.images import require_image
-from nnrecipe.core.errors import UserError
+from nnrecipe.architectures.refusals import refuse
+from nnrecipe.core.errors import conflict
 from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.spec import Spec
-from nnrecipe.layers import Activation, Norm
+from nnrecipe.layers import Activation
 from nnrecipe.layers.activations import Relu
+from nnrecipe.layers.hidden import Hidden
 from nnrecipe.layers.residual import BasicBlock, BlockStyle, Bottleneck, ShortcutKind
+from nnrecipe.layers.width import Width, widened
 
 Block = type[BasicBlock] | type[Bottleneck]
 
@@ -23,30 +28,42 @@ IMAGENET: dict[int, tuple[Block, tuple[int, ...]]] = {
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
     101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
 }
 """Depth -> block and number of blocks in each stage (table 1)."""
 
+CifarDepth = Literal[8, 14, 20, 26, 32, 38, 44, 56, 62, 68, 74, 80, 86, 92, 98, 104, 110]
+ImageNetDepth = Literal[18, 34, 50, 101, 152]
+
 NO_DROPOUT = (
-    "regularization.dropout: resnet takes no dropout: batch norm already regularizes, and dropout "
-    "changes the variance between training and evaluation, which batch norm's running statistics "
-    "then miss: drop the key, or use regularization.l2"
+    "resnet takes no dropout: batch norm already regularizes, and dropout changes the variance "
+    "between training and evaluation, which batch norm's running statistics then miss: leave it "
+    "out, use l2, dropblock or stochastic_depth, or insist on it with regularization.dropout.force"
 )
 
 
 class ResNet(Spec):
     """A stem, stages of residual blocks, global average pooling and one linear layer.
 
-    Depths 20, 32, 44 and 56 are the paper's CIFAR form (section 4.2: 16, 32 and 64 channels, a 3x3
-    stem), 18, 34, 50 and 101 the ImageNet form, which is torchvision's. Parameters have
-    torchvision's names in both.
+    Depths 6n + 2 are the paper's CIFAR form (section 4.2: 16, 32 and 64 channels, a 3x3 stem); 50,
+    which is 6n + 2 too, and 18, 34, 101 and 152 are the ImageNet form, which is torchvision's.
+    Parameters have torchvision's names in both.
+
+    With `norm.position: after` a convolution's activation comes before its norm, but the norm that
+    ends a residual branch stays before the sum, and the activation after it.
+    DropBlock is in the last two stages. The probability of leaving out a residual branch rises
+    linearly from the first block to the last, where it is `regularization.stochastic_depth`. Forced
+    dropout is in each block, before its last convolution.
     """
+
+    source: ClassVar[str] = "He et al. 2016"
 
     kind: Literal["resnet"] = "resnet"
     default_norm: ClassVar[str] = "batch"
-    takes_norm: ClassVar[bool] = True
-    takes_dropout: ClassVar[bool] = False
-    depth: Literal[20, 32, 44, 56, 18, 34, 50, 101] = Field(
-        20, description="layers with weights; 20 to 56 in steps of 12 are for small images"
+    default_init: ClassVar[str | None] = "kaiming_normal"
+    refuses: ClassVar[Mapping[str, str]] = {"regularization.dropout": NO_DROPOUT}
+    depth: CifarDepth | ImageNetDepth = Field(
+        20, description="layers with weights; 8 to 110 in steps of 6 are for small images, but 50"
     )
     shortcut: Literal["auto"] | ShortcutKind = Field(
         "auto",
@@ -54,63 +71,98 @@ class ResNet(Spec):
         "auto is identity in the CIFAR form, projection in the ImageNet form",
     )
     activation: Activation = Field(Relu(), description="nonlinearity after each convolution")
+    width: Width = 1.0
+
+    @model_validator(mode="after")
+    def _fits_a_sum(self) -> Self:
+        if self.activation.pieces > 1:
+            message = (
+                f"{self.activation.kind} leaves fewer channels than it gets, but after the sum of "
+                "a residual block the next one needs them all"
+            )
+            raise conflict("architecture.activation", message, "use relu or leaky_relu")
+        return self
 
     def check_inputs(self, inputs: InputShape) -> None:
         """Raise `UserError` unless the inputs are images, of any size."""
         require_image(inputs, kind=self.kind)
 
-    def build(
-        self, inputs: InputShape, outputs: OutputSpec, *, norm: Norm, dropout: float | None
-    ) -> nn.Module:
-        """`[N, C, H, W]` -> logits `[N, num_classes]`. Raises `UserError` on dropout."""
-        if dropout:
-            raise UserError(NO_DROPOUT)
-        in_channels, *_ = require_image(inputs, kind=self.kind)
+    def build(self, inputs: InputShape, outputs: OutputSpec, *, hidden: Hidden) -> nn.Module:
+        """`[N, C, H, W]` -> `[N, outputs.size]`. Raises `UserError` on dropout without force."""
+        refuse(self, hidden)
+        in_channels, height, width = require_image(inputs, kind=self.kind)
         imagenet = self.depth in IMAGENET
+        block, counts = IMAGENET.get(self.depth, (BasicBlock, ((self.depth - 2) // 6,) * 3))
+        base, stem, halvings = (64, _imagenet_stem, 5) if imagenet else (16, _cifar_stem, 2)
+        widths = [widened(base * 2**i, self.width) for i in range(len(counts))]
+        if max(height, width) <= 2**halvings:  # the last stage's maps are single pixels
+            hidden.norm.build(widths[-1], dims=0)  # refuses if it can't normalize vectors
         automatic: ShortcutKind = "projection" if imagenet else "identity"
         shortcut = automatic if self.shortcut == "auto" else self.shortcut
-        style = BlockStyle(norm, self.activation, shortcut)
-        if imagenet:
-            layers = _imagenet_stem(in_channels, style)
-            block, counts = IMAGENET[self.depth]
-        else:
-            layers = _cifar_stem(in_channels, style)
-            block, counts = BasicBlock, ((self.depth - 2) // 6,) * 3
-        channels = width = 64 if imagenet else 16
-        for i, count in enumerate(counts, start=1):
+        style = BlockStyle(hidden.norm, self.activation, shortcut)
+        layers = stem(in_channels, widths[0], style)
+        channels = widths[0]
+        styles = _stage_styles(style, counts, hidden)
+        for i, (narrow, blocks) in enumerate(zip(widths, styles, strict=True), start=1):
             stride = 1 if i == 1 else 2
-            layers[f"layer{i}"] = _stage(block, channels, width, count, stride=stride, style=style)
-            channels, width = width * block.expansion, width * 2
+            layers[f"layer{i}"] = _stage(block, channels, narrow, stride=stride, styles=blocks)
+            channels = narrow * block.expansion
         layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
         layers["flatten"] = nn.Flatten()
-        layers["fc"] = nn.Linear(channels, outputs.num_classes)
+        layers["fc"] = nn.Linear(channels, outputs.size)
         return nn.Sequential(layers)
 
 
-def _imagenet_stem(in_channels: int, style: BlockStyle) -> OrderedDict[str, nn.Module]:
-    """A quarter of the height and width, 64 channels."""
-    return OrderedDict(
-        conv1=style.convolution(in_channels, 64, size=7, stride=2),
-        bn1=style.normalization(64),
-        act1=style.activation.build(),
-        maxpool=nn.MaxPool2d(3, stride=2, padding=1),
-    )
+def _imagenet_stem(
+    in_channels: int, channels: int, style: BlockStyle
+) -> OrderedDict[str, nn.Module]:
+    """A quarter of the height and width."""
+    layers = _stem(style, style.convolution(in_channels, channels, size=7, stride=2))
+    layers["maxpool"] = nn.MaxPool2d(3, stride=2, padding=1)
+    return layers
 
 
-def _cifar_stem(in_channels: int, style: BlockStyle) -> OrderedDict[str, nn.Module]:
-    """The full height and width, 16 channels."""
-    return OrderedDict(
-        conv1=style.convolution(in_channels, 16, size=3),
-        bn1=style.normalization(16),
-        act1=style.activation.build(),
-    )
+def _cifar_stem(in_channels: int, channels: int, style: BlockStyle) -> OrderedDict[str, nn.Module]:
+    """The full height and width."""
+    return _stem(style, style.convolution(in_channels, channels, size=3))
+
+
+def _stem(style: BlockStyle, convolution: nn.Conv2d) -> OrderedDict[str, nn.Module]:
+    """The convolution, and its norm and activation in their order."""
+    norm, activation = style.normalization(convolution.out_channels), style.activation.build()
+    layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=convolution, bn1=norm, act1=activation)
+    if style.norm.position == "after":
+        layers.move_to_end("bn1")
+    return layers
+
+
+def _stage_styles(
+    style: BlockStyle, counts: Sequence[int], hidden: Hidden
+) -> Iterator[list[BlockStyle]]:
+    """The style of every block, stage by stage: what is left out depends on the place."""
+    total = sum(counts)
+    rates = hidden.dropout_rates(total)
+    done = 0
+    for i, count in enumerate(counts):
+        dropblock = hidden.dropblock if i >= len(counts) - 2 else None
+        yield [
+            replace(
+                style,
+                dropout=rates[number],
+                dropblock=dropblock,
+                skip=hidden.stochastic_depth * (number + 1) / total,
+            )
+            for number in range(done, done + count)
+        ]
+        done += count
 
 
 def _stage(
-    block: Block, in_channels: int, channels: int, count: int, *, stride: int, style: BlockStyle
+    block: Block, in_channels: int, channels: int, *, stride: int, styles: Sequence[BlockStyle]
 ) -> nn.Sequential:
-    """`count` blocks, the first of which changes the channels and, by `stride`, the size."""
-    first = block(in_channels, channels, stride=stride, style=style)
+    """A block for each style; the first changes the channels and, by `stride`, the size."""
+    first, *others = styles
+    blocks = [block(in_channels, channels, stride=stride, style=first)]
     out_channels = channels * block.expansion
-    others = (block(out_channels, channels, stride=1, style=style) for _ in range(count - 1))
-    return nn.Sequential(first, *others)
+    blocks += [block(out_channels, channels, stride=1, style=style) for style in others]
+    return nn.Sequential(*blocks)

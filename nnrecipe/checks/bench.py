@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from nnrecipe.core.device import Precision
 from nnrecipe.core.seeding import generator, isolated_rng
+from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.data import DataBundle, Split
 from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable
 from nnrecipe.regularization import Penalty, Regularization
-from nnrecipe.training.setup import Schedule, TrainSetup, constant
+from nnrecipe.regularization.mixing import Mixing
+from nnrecipe.schedulers import Multiplier
+from nnrecipe.training.setup import CONSTANT, Accumulate, Limits, TrainSetup
 
 SAMPLE_ELEMENTS = 2**26
 """A quarter of a gigabyte of float32: what a check may look at in one piece."""
+
+MakeVariant = Callable[..., nn.Module]
+"""`(*, init, activation)`: the model with other initial weights and another nonlinearity, or the
+recipe's own where that is None."""
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 """`(model, *, lr, decay)`: an optimizer over the trainable parameters; `decay=False` leaves weight
@@ -37,6 +44,7 @@ class Bench:
 
     data: DataBundle
     make_model: Callable[[], nn.Module]
+    make_variant: MakeVariant
     make_optimizer: MakeOptimizer
     make_loss: Callable[[], LossCallable]
     make_bare_loss: Callable[[], LossCallable]
@@ -47,13 +55,15 @@ class Bench:
     batch_size: int
     learning_rate: float | None
     precision: Precision = "fp32"
-    clip_norm: float | None = None
+    limits: Limits = field(default_factory=Limits)
+    mixing: Mixing = field(default_factory=Mixing)
+    reevaluates: bool = False
     frozen: frozenset[str] = field(default_factory=frozenset)
 
     @property
-    def num_classes(self) -> int:
-        """How many classes the data has."""
-        return len(self.data.classes)
+    def outputs(self) -> OutputSpec:
+        """What the model has to put out."""
+        return self.data.outputs
 
     def sample(self, split: Split, size: int) -> Batch:
         """Up to `size` examples of a split, drawn without replacement, always the same ones.
@@ -70,19 +80,25 @@ class Bench:
         *,
         lr: float,
         regularized: bool = True,
-        schedule: Schedule = constant,
+        schedule: Multiplier = CONSTANT,
+        accumulate: Accumulate = 1,
         monitor_every: int | None = None,
     ) -> TrainSetup:
         """What it takes to train `model` at `lr`; on request without what regularizes."""
+        limits = self.limits if regularized else replace(self.limits, weight_norm=None)
         return TrainSetup(
             model=model,
             loss=self.make_loss() if regularized else self.make_bare_loss(),
             optimizer=self.make_optimizer(model, lr=lr, decay=regularized),
             penalty=self.penalty if regularized else Regularization().penalty(),
             device=self.device,
+            task=self.outputs.task,
             precision=self.precision,
             schedule=schedule,
-            clip_norm=self.clip_norm,
+            limits=limits,
+            mixing=self.mixing if regularized else Mixing(),
+            accumulate=accumulate,
+            reevaluates=self.reevaluates,
             monitor_every=monitor_every,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -19,6 +19,8 @@ LECTURE = "lecture: data preprocessing"
 
 class FiniteCheck(Spec):
     """No input is NaN or infinite."""
+
+    source: ClassVar[str] = LECTURE
 
     kind: Literal["finite"] = "finite"
     examples: Count = Field(5000, description="examples looked at in each split")
@@ -40,12 +42,14 @@ class FiniteCheck(Spec):
                 "one of them makes every weight NaN."
                 if broken
                 else "",
-                source=LECTURE,
+                source=self.source,
             )
 
 
 class ScaleCheck(Spec):
     """Inputs are centred and about 1 in size, or differ from that on purpose."""
+
+    source: ClassVar[str] = LECTURE
 
     kind: Literal["scale"] = "scale"
     largest: PositiveFloat = Field(10.0, description="root mean square of the inputs that is large")
@@ -78,12 +82,14 @@ class ScaleCheck(Spec):
             cause=cause,
             confidence=0.8 if cause else 0.0,
             advice=advice,
-            source=LECTURE,
+            source=self.source,
         )
 
 
 class ConstantCheck(Spec):
     """The inputs differ from each other."""
+
+    source: ClassVar[str] = LECTURE
 
     kind: Literal["constant"] = "constant"
 
@@ -105,12 +111,14 @@ class ConstantCheck(Spec):
             "index."
             if same
             else "",
-            source=LECTURE,
+            source=self.source,
         )
 
 
 class ClassesCheck(Spec):
     """Every class is in the training split, and none is rare."""
+
+    source: ClassVar[str] = "lecture: look at the data"
 
     kind: Literal["classes"] = "classes"
     imbalance: PositiveFloat = Field(
@@ -118,8 +126,12 @@ class ClassesCheck(Spec):
     )
 
     def check(self, bench: Bench) -> Iterator[Finding]:
-        """Count the training examples of each class."""
-        counts = torch.tensor(bench.data.outputs.class_counts)
+        """Count the training examples of each class; a regression has none."""
+        if bench.outputs.task == "multi_label":
+            yield _labels_vary(bench)
+        if bench.outputs.task != "single_label":
+            return
+        counts = torch.tensor(bench.outputs.class_counts)
         missing = [bench.data.classes[int(i)] for i in (counts == 0).nonzero().flatten()]
         ratio = float(counts.max() / counts[counts > 0].min())
         uneven = ratio >= self.imbalance and not missing
@@ -140,12 +152,36 @@ class ClassesCheck(Spec):
             cause=cause,
             confidence=0.95 if missing else 0.5 if uneven else 0.0,
             advice=advice,
-            source="lecture: look at the data",
+            source=self.source,
         )
+
+
+def _labels_vary(bench: Bench) -> Finding:
+    """Whether each label is there in some training examples, and missing in others."""
+    named = zip(bench.data.classes, bench.outputs.class_counts, strict=True)
+    fixed = [name for name, count in named if count in (0, bench.outputs.examples)]
+    return Finding(
+        check="labels",
+        verdict=Verdict.FAIL if fixed else Verdict.PASS,
+        measured=f"the same in every training example: {', '.join(fixed)}"
+        if fixed
+        else f"{min(bench.outputs.class_counts)} to {max(bench.outputs.class_counts)} of "
+        f"{bench.outputs.examples} training examples have a label",
+        expected="each label in some training examples, but not in all",
+        cause=Cause.MISSING_CLASS if fixed else None,
+        confidence=0.95 if fixed else 0.0,
+        advice="The model can't learn a label that never varies: leave it out, or look at how "
+        "you split."
+        if fixed
+        else "",
+        source=ClassesCheck.source,
+    )
 
 
 class ShiftCheck(Spec):
     """Training and validation inputs have the same distribution."""
+
+    source: ClassVar[str] = LECTURE
 
     kind: Literal["shift"] = "shift"
     mean_shift: PositiveFloat = Field(
@@ -185,12 +221,14 @@ class ShiftCheck(Spec):
             else "Validation is drawn from elsewhere than training: its score tells about there."
             if shifted
             else "",
-            source=LECTURE,
+            source=self.source,
         )
 
 
 class StableCheck(Spec):
     """Reading the validation split twice gives the same inputs."""
+
+    source: ClassVar[str] = "lecture: augmentation is for training"
 
     kind: Literal["stable"] = "stable"
 
@@ -210,7 +248,7 @@ class StableCheck(Spec):
             if same
             else "Leave random augmentation out of the validation Dataset: its score is noise "
             "otherwise.",
-            source="lecture: augmentation is for training",
+            source=self.source,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -25,6 +25,8 @@ class GradientCheck(Spec):
     The loss is taken without regularization, in eval mode and under a fixed seed, on a few
     examples. At a kink of the loss (a ReLU's, say) a coordinate tells nothing, and is left out.
     """
+
+    source: ClassVar[str] = SOURCE
 
     kind: Literal["gradient"] = "gradient"
     examples: Count = Field(3, description="examples in the loss that is differentiated")
@@ -48,6 +50,8 @@ class GradientCheck(Spec):
         model = bench.make_model().double().eval()
         batch = bench.sample(bench.data.train, self.examples)
         batch = batch._replace(inputs=batch.inputs.double())
+        if batch.targets.is_floating_point():
+            batch = batch._replace(targets=batch.targets.double())
         loss = bench.loss_of(model, batch)
         if not loss.requires_grad:
             return []

@@ -13,6 +13,8 @@ from nnrecipe.training.fit import EpochRecord
 SOURCE = "lecture: babysitting the learning process"
 RATIO_BAND = (1e-5, 1e-1)
 """Update over weight, in the median over a training, that gives no reason to look."""
+APART = 0.08
+"""How much less accurate validation is than training where a rising loss means overfitting."""
 LEAST_STEPS = 100
 """Optimizer steps before a loss that doesn't fall is held against the model."""
 LEAST_SAMPLES = 3
@@ -25,7 +27,6 @@ def judge_history(
     start_loss: float,
     chance: float,
     learning_rate: float,
-    classes: int,
 ) -> Iterator[Finding]:
     """The findings on a whole training.
 
@@ -37,7 +38,7 @@ def judge_history(
         return
     yield _progress(records, start_loss=start_loss, chance=chance, learning_rate=learning_rate)
     yield from _update_ratio(records)
-    yield from _gap(records, classes=classes)
+    yield from _gap(records)
 
 
 def _divergence(
@@ -159,22 +160,31 @@ def _update_ratio(records: Sequence[EpochRecord]) -> Iterator[Finding]:
     )
 
 
-def _gap(records: Sequence[EpochRecord], *, classes: int) -> Iterator[Finding]:
-    """Overfitting: validation loss has risen well above its minimum while training fell on."""
+def _gap(records: Sequence[EpochRecord]) -> Iterator[Finding]:
+    """Overfitting: validation loss has risen well above its minimum while training fell on.
+
+    Besides, validation must be clearly less right than training; in a regression, which counts no
+    right examples, its loss must be more than half again as large.
+    """
     validated = [(r, r.validation) for r in records if r.validation is not None]
     if len(validated) < 3:
         return
     lowest = min(validation.loss for _, validation in validated)
     record, last = validated[-1]
-    gap = record.train_accuracy - last.accuracy
     rising = last.loss > 1.25 * lowest and last.loss > record.train_loss
-    apart = gap > 0.1 * (1 - 1 / classes)
+    name, reached = last.headline
+    told = f"{name} {reached:.3f} in validation"
+    if record.train_accuracy is None:
+        apart = last.loss > 1.5 * record.train_loss
+    else:
+        apart = record.train_accuracy - reached > APART
+        told = f"{name} {record.train_accuracy:.3f} in training, {reached:.3f} in validation"
     over = rising and apart
     yield Finding(
         check="generalization",
         verdict=Verdict.WARN if over else Verdict.PASS,
-        measured=f"accuracy {record.train_accuracy:.3f} in training, {last.accuracy:.3f} in "
-        f"validation; validation loss {last.loss:.4g}, at best {lowest:.4g}",
+        measured=f"{told}; loss {record.train_loss:.4g} in training, {last.loss:.4g} in "
+        f"validation, at best {lowest:.4g}",
         expected="a small gap, and no rise of the validation loss",
         cause=Cause.OVERFITTING if over else None,
         confidence=0.7 if over else 0.0,

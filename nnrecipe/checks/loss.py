@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -14,7 +14,9 @@ from nnrecipe.checks.bench import Bench
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.seeding import generator
+from nnrecipe.core.shapes import Task
 from nnrecipe.core.spec import PositiveFloat, Spec
+from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable
 
 SOURCE = "lecture: sanity check, loss at chance"
@@ -23,27 +25,31 @@ SOURCE = "lecture: sanity check, loss at chance"
 class LossFormCheck(Spec):
     """The loss falls when the right logit rises, is a mean, and normalises its logits."""
 
+    source: ClassVar[str] = SOURCE
+
     kind: Literal["loss_form"] = "loss_form"
 
     def check(self, bench: Bench) -> Iterator[Finding]:
-        """Probe the loss on made-up logits; the model takes part only with its kind of output."""
+        """Probe the loss on made-up outputs; the model takes part only with its kind of output."""
         targets = bench.sample(bench.data.train, 64).targets
-        logits = torch.randn(
-            len(targets), bench.num_classes, generator=generator(bench.seed, "loss_form")
+        made_up = torch.randn(
+            len(targets), bench.outputs.size, generator=generator(bench.seed, "loss_form")
         ).to(targets.device)
         loss = bench.make_loss()
-        gradient = _target_gradient(loss, logits, targets)
+        gradient = _slope_to_the_right(loss, made_up, targets, bench.outputs.task)
         if gradient is None:
             yield _no_gradient()
             return
-        shift = float(loss(logits + 1.0, targets) - loss(logits, targets))
-        growth = _batch_growth(loss, logits, targets)
-        log_probabilities = _gives_log_probabilities(bench)
+        growth = _batch_growth(loss, made_up, targets)
+        shift, log_probabilities = 0.0, False
+        if bench.outputs.task == "single_label":
+            shift = float(loss(made_up + 1.0, targets) - loss(made_up, targets))
+            log_probabilities = _gives_log_probabilities(bench)
 
         verdict, cause, advice = Verdict.PASS, None, ""
         if gradient > 0:
             verdict, cause = Verdict.FAIL, Cause.SIGN_FLIPPED
-            advice = "Minimising this loss lowers the right logit: drop the minus sign."
+            advice = "Minimising this loss leads away from the targets: drop the minus sign."
         elif math.isclose(shift, -1.0, abs_tol=1e-3) and not log_probabilities:
             verdict, cause = Verdict.FAIL, Cause.MISSING_LOG_SOFTMAX
             advice = (
@@ -65,7 +71,7 @@ class LossFormCheck(Spec):
         yield Finding(
             check="loss_form",
             verdict=verdict,
-            measured=f"gradient at the right logit {gradient:.3g}, change under a common shift of "
+            measured=f"slope towards the targets {gradient:.3g}, change under a common shift of "
             f"the logits {shift:.3g}, twice the batch gives {growth:.3g} x the loss",
             expected="below 0, 0, 1",
             cause=cause,
@@ -89,20 +95,30 @@ def _no_gradient() -> Finding:
     )
 
 
-def _target_gradient(loss: LossCallable, logits: Tensor, targets: Tensor) -> float | None:
-    """The mean derivative of the loss by the logit of the right class; None if it has none."""
-    leaf = logits.clone().requires_grad_()
+def _slope_to_the_right(
+    loss: LossCallable, outputs: Tensor, targets: Tensor, task: Task
+) -> float | None:
+    """The mean derivative of the loss in the direction of the right outputs; None if it has none.
+
+    That is the logit of the right class, up; the logit of a label, up or down; the value itself.
+    """
+    leaf = outputs.clone().requires_grad_()
     value = loss(leaf, targets)
     if not value.requires_grad:
         return None
     (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True)
-    return None if gradient is None else gradient.gather(1, targets[:, None]).mean().item()
+    if gradient is None:
+        return None
+    if task == "single_label":
+        return gradient.gather(1, targets[:, None]).mean().item()
+    way = targets - 0.5 if task == "multi_label" else targets - outputs
+    return (gradient * way.sign()).mean().item()
 
 
-def _batch_growth(loss: LossCallable, logits: Tensor, targets: Tensor) -> float:
+def _batch_growth(loss: LossCallable, outputs: Tensor, targets: Tensor) -> float:
     """The loss of a batch repeated once, over that of the batch: 1 for a mean, 2 for a sum."""
-    once = float(loss(logits, targets))
-    twice = float(loss(logits.repeat(2, 1), targets.repeat(2)))
+    once = float(loss(outputs, targets))
+    twice = float(loss(torch.cat([outputs, outputs]), torch.cat([targets, targets])))
     return twice / once if once else 1.0
 
 
@@ -114,7 +130,12 @@ def _gives_log_probabilities(bench: Bench) -> bool:
 
 
 class LossAtChanceCheck(Spec):
-    """Before training, the loss is that of a uniform guess: ln C for cross-entropy."""
+    """Before training, the loss is that of knowing nothing: ln C for cross-entropy.
+
+    In a regression that is the loss of the targets' mean.
+    """
+
+    source: ClassVar[str] = SOURCE
 
     kind: Literal["loss_at_chance"] = "loss_at_chance"
     warn: PositiveFloat = Field(0.25, description="distance from chance, over chance, that warns")
@@ -125,16 +146,24 @@ class LossAtChanceCheck(Spec):
         batch = bench.sample(bench.data.train, 256)
         measured = bench.start_loss()
         with torch.no_grad():
-            zero_logits = torch.zeros(len(batch.targets), bench.num_classes, device=bench.device)
             chance = bench.chance
             if chance is None:
-                chance = float(bench.make_loss()(zero_logits, batch.targets))
+                chance = float(bench.make_loss()(_ignorant(bench, batch), batch.targets))
         distance = abs(measured - chance) / abs(chance) if chance else abs(measured)
         # Asked this way round because NaN is far from everything.
         verdict = Verdict.PASS if distance <= self.warn else Verdict.WARN
         verdict = verdict if distance <= self.fail else Verdict.FAIL
         cause, confidence, advice = None, 0.0, ""
-        if verdict is not Verdict.PASS and measured > chance:
+        off = verdict is not Verdict.PASS
+        if off and measured > chance and _targets_are_far(bench):
+            verdict, confidence = Verdict.WARN, 0.5
+            mean, spread = bench.outputs.target_mean, bench.outputs.target_std
+            advice = (
+                f"The targets (mean {mean[0]:.3g}, spread {spread[0]:.3g}) lie far from 0, where "
+                "an untrained model starts: set init.output_bias: target_mean and a small "
+                "init.output_gain, or standardise them."
+            )
+        elif off and measured > chance:
             scale = _scaled_inputs_help(bench, measured, chance)
             cause = Cause.INPUT_UNSCALED if scale else Cause.INIT_TOO_LARGE
             confidence = 0.9 if verdict is Verdict.FAIL else 0.5
@@ -143,19 +172,32 @@ class LossAtChanceCheck(Spec):
                 "inputs to about 1, the weights by their fan-in (init: kaiming_normal), and the "
                 "last layer's down (init.output_gain)."
             )
-        elif verdict is not Verdict.PASS:
+        elif off:
             advice = "The loss doesn't start at chance: look whether the labels reach the model."
-        is_log = math.isclose(chance, bench.data.outputs.chance_loss)
+        is_log = math.isclose(chance, math.log(bench.outputs.size))
         yield Finding(
             check="loss_at_init",
             verdict=verdict,
             measured=f"{measured:.5g}",
-            expected=f"{chance:.5g}" + (f" (ln {bench.num_classes})" if is_log else ""),
+            expected=f"{chance:.5g}" + (f" (ln {bench.outputs.size})" if is_log else ""),
             cause=cause,
             confidence=confidence,
             advice=advice,
             source=SOURCE,
         )
+
+
+def _ignorant(bench: Bench, batch: Batch) -> Tensor:
+    """The outputs of knowing nothing `[N, size]`: logits of 0, or the mean of the targets."""
+    zeros = torch.zeros(len(batch.targets), bench.outputs.size, device=bench.device)
+    mean = bench.outputs.target_mean
+    return zeros + torch.tensor(mean, device=bench.device) if mean else zeros
+
+
+def _targets_are_far(bench: Bench) -> bool:
+    """Whether a regression's targets lie further from 0 than they differ from each other."""
+    pairs = zip(bench.outputs.target_mean, bench.outputs.target_std, strict=True)
+    return any(abs(mean) > spread or spread > 10 for mean, spread in pairs)
 
 
 @torch.no_grad()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
 from nnrecipe.checks.bench import Bench
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
+from nnrecipe.core.shapes import Task
 from nnrecipe.core.spec import Spec
+
+NOUNS: dict[Task, str] = {"single_label": "class", "multi_label": "label", "regression": "value"}
 
 
 class OutputsCheck(Spec):
-    """The model gives one finite logit for each class."""
+    """The model gives one finite number for each class, label or value."""
+
+    source: ClassVar[str] = "lecture: architecture"
 
     kind: Literal["outputs"] = "outputs"
 
@@ -23,15 +28,16 @@ class OutputsCheck(Spec):
         batch = bench.sample(bench.data.train, 8)
         with torch.no_grad():
             logits = bench.make_model().eval()(batch.inputs)
-        classes, width = bench.num_classes, logits.shape[-1]
+        wanted, width = bench.outputs.size, logits.shape[-1]
+        what = NOUNS[bench.outputs.task]
         finite = bool(torch.isfinite(logits).all()) or not bool(torch.isfinite(batch.inputs).all())
         verdict, cause, advice = Verdict.PASS, None, ""
-        if width < classes:
+        if width < wanted or (width > wanted and bench.outputs.task != "single_label"):
             verdict, cause = Verdict.FAIL, Cause.WRONG_OUTPUT_SIZE
-            advice = f"Give the last layer {classes} outputs: some labels have no logit."
-        elif width > classes:
+            advice = f"Give the last layer {wanted} outputs, one for each {what}."
+        elif width > wanted:
             verdict, cause = Verdict.WARN, Cause.WRONG_OUTPUT_SIZE
-            advice = f"The last layer has {width - classes} outputs that no label uses."
+            advice = f"The last layer has {width - wanted} outputs that no class uses."
         elif not finite:
             verdict, cause = Verdict.FAIL, Cause.NON_FINITE
             advice = "The untrained model already overflows: look at its initial weights."
@@ -39,9 +45,9 @@ class OutputsCheck(Spec):
             check="outputs",
             verdict=verdict,
             measured=f"{width} outputs" + ("" if finite else ", some of them not finite"),
-            expected=f"{classes} finite logits, one for each class",
+            expected=f"{wanted} finite outputs, one for each {what}",
             cause=cause,
             confidence=0.95 if verdict is Verdict.FAIL else 0.6 if cause else 0.0,
             advice=advice,
-            source="lecture: architecture",
+            source=self.source,
         )

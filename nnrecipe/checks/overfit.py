@@ -13,14 +13,16 @@ from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.parameters import weights_of
 from nnrecipe.core.seeding import generator
+from nnrecipe.core.shapes import Task
 from nnrecipe.data.batch import Batch
+from nnrecipe.training.evaluate import Evaluation
 
 SOURCE = "lecture: sanity check, overfit a tiny subset"
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One training on the tiny subset. `accuracy` and `loss` are taken in eval mode on it.
+    """One training on the tiny subset, and its `end`: an evaluation on it.
 
     `lower` says that it is the recipe's optimizer at a lower rate than the recipe's.
     """
@@ -28,14 +30,24 @@ class Attempt:
     label: str
     lower: bool
     losses: list[float]
-    accuracy: float
-    loss: float
+    end: Evaluation
     model: nn.Module
 
     @property
+    def loss(self) -> float:
+        """The loss at the end."""
+        return self.end.loss
+
+    @property
     def solved(self) -> bool:
-        """Whether every example is recognised."""
-        return self.accuracy == 1.0
+        """Whether every example is right."""
+        return self.end.score.solved
+
+    @property
+    def told(self) -> str:
+        """How right the model has become: `accuracy 0.95`."""
+        name, value = self.end.headline
+        return f"{name} {value:.2f}"
 
     @property
     def diverged(self) -> bool:
@@ -66,13 +78,13 @@ def judge_overfit(
                 f"The model can learn these examples with {last.label}, so the learning rate or "
                 "the optimizer is at fault; the lr_probe stage says which rates are good."
             )
-    others = "".join(f"; {a.label}: accuracy {a.accuracy:.2f}" for a in attempts[1:])
+    others = "".join(f"; {attempt.label}: {attempt.told}" for attempt in attempts[1:])
     return Finding(
         check="overfit",
         verdict=verdict,
-        measured=f"accuracy {first.accuracy:.2f}, loss {first.loss:.4g} after {len(first.losses)} "
+        measured=f"{first.told}, loss {first.loss:.4g} after {len(first.losses)} "
         f"steps of {first.label}{others}",
-        expected=f"accuracy 1.00 on {len(batch.targets)} examples, loss near 0",
+        expected=f"{first.end.headline[0]} 1.00 on {len(batch.targets)} examples, loss near 0",
         cause=cause,
         confidence=confidence,
         advice=advice,
@@ -92,7 +104,7 @@ def _why_not(bench: Bench, batch: Batch, attempts: list[Attempt]) -> tuple[Cause
             )
         return _why_blind(initial, batch)
     trained = min(attempts, key=lambda attempt: attempt.loss).model.eval()
-    form = _form(trained(batch.inputs))
+    form = _form(trained(batch.inputs), bench.outputs.task)
     if form is not None:
         return form, (
             "The model's outputs are squashed before the loss, which expects logits: drop the last "
@@ -143,10 +155,12 @@ def _why_blind(model: nn.Module, batch: Batch) -> tuple[Cause, str]:
     return Cause.UNDERFITTING, "No input reaches the outputs of the initial model: look at it."
 
 
-def _form(outputs: Tensor) -> Cause | None:
-    """The fault that the range of the outputs `[N, C]` gives away."""
-    if float(outputs.min()) < 0:
+def _form(outputs: Tensor, task: Task) -> Cause | None:
+    """The fault that the range of the logits `[N, C]` gives away."""
+    if task == "regression" or float(outputs.min()) < 0:
         return None
-    if torch.allclose(outputs.sum(1), torch.ones_like(outputs[:, 0]), atol=1e-3):
+    if task == "single_label" and torch.allclose(
+        outputs.sum(1), torch.ones_like(outputs[:, 0]), atol=1e-3
+    ):
         return Cause.DOUBLE_SOFTMAX
     return Cause.SIGMOID_LOGITS if float(outputs.max()) <= 1 else Cause.RELU_LOGITS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -20,6 +20,8 @@ SOURCE = "lecture: sanity check, gradient check"
 
 class ReachCheck(Spec):
     """A gradient arrives at every parameter, and every layer's parameters are registered."""
+
+    source: ClassVar[str] = SOURCE
 
     kind: Literal["reach"] = "reach"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -21,6 +21,8 @@ class RegularizationCheck(Spec):
 
     A recipe without either is probed with an L2 of 1, which is how the slide tests the code.
     """
+
+    source: ClassVar[str] = "lecture: sanity check, crank up the regularization"
 
     kind: Literal["regularization"] = "regularization"
 
@@ -49,5 +51,5 @@ class RegularizationCheck(Spec):
             cause=None if right else wrong,
             confidence=0.0 if right else 0.9,
             advice="" if right else "The penalty doesn't reach the loss or the gradient.",
-            source="lecture: sanity check, crank up the regularization",
+            source=self.source,
         )

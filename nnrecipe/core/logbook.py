@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -106,6 +106,32 @@ class Logbook:
         """
         for name, value in series.items():
             self._point(tag, value, step, run=name)
+
+    def layer(self, tag: str, depth: int, values: Mapping[str, float]) -> None:
+        """A point in each value's chart, which runs over the layers instead of over time."""
+        for name, value in values.items():
+            self._point(f"{tag}/{name}", value, depth)
+
+    def histogram(
+        self, tag: str, shares: Sequence[float], *, low: float, high: float, step: int
+    ) -> None:
+        """A histogram of equal bins between `low` and `high`, given as shares of the whole."""
+        if board := self._board():
+            count, width = len(shares), (high - low) / len(shares)
+            limits = [low + width * (place + 1) for place in range(count)]
+            middles = [limit - width / 2 for limit in limits]
+            pairs = list(zip(shares, middles, strict=True))
+            board.add_histogram_raw(
+                tag,
+                min=low,
+                max=high,
+                num=1,
+                sum=sum(share * middle for share, middle in pairs),
+                sum_squares=sum(share * middle**2 for share, middle in pairs),
+                bucket_limits=limits,
+                bucket_counts=list(shares),
+                global_step=step,
+            )
 
     def text(self, tag: str, markdown: str, *, step: int = 0) -> None:
         """A page of Markdown."""

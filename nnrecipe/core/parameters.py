@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.spec import Flag, PositiveFloat, Spec
+from nnrecipe.core.table import aligned
 
 ParamGroup = dict[str, Any]
 """One entry of an optimizer's groups: `params` (a list), `lr` and `weight_decay` (numbers)."""
@@ -165,9 +166,7 @@ def render_table(rows: Sequence[Assignment]) -> str:
         )
         for row in rows
     ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(map(str.ljust, line, widths)) for line in cells)
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(aligned(cells))
 
 
 def _treatment(row: Assignment) -> str:

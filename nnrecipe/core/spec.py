@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from functools import partial
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -29,8 +32,13 @@ class Spec(BaseModel):
     """A frozen description of one part of a recipe.
 
     A member of a family has a `kind: Literal[...]` and one verb: parts `build`, checks `check`,
-    stages `run`. Unknown keys are refused, and so are NaN and infinity.
+    stages `run`. Unknown keys are refused, and so are NaN and infinity. The first line of the
+    docstring says what it is; `source` is the paper, book or slide that it is from.
     """
+
+    source: ClassVar[str] = ""
+    shorthand: ClassVar[str | None] = None
+    """The text field that `kind:value` sets: `torchvision:alexnet` is its `model`, say."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -40,7 +48,8 @@ class ByKind:
     """Makes a union of specs a family told apart by `kind`.
 
     `Norm = Annotated[NoNorm | BatchNorm, ByKind()]` accepts `{kind: batch, momentum: 0.2}` and, for
-    short, `batch`. With a `default`, a mapping without `kind` is of that kind.
+    short, `batch`. With a `default`, a mapping without `kind` is of that kind. What stands after a
+    colon is the member's `shorthand` field: `torchvision:alexnet`.
     """
 
     default: str | None = None
@@ -52,7 +61,10 @@ class ByKind:
         alone = isinstance(source, type)
         family = source if alone else Annotated[source, Field(discriminator="kind")]
         schema = handler.generate_schema(family)
-        return core_schema.no_info_before_validator_function(self._spell_out, schema)
+        kinds = {kind_of(member): member for member in get_args(source) or (source,)}
+        spell_out = partial(self._spell_out, kinds=kinds)
+        metadata = {_SHORT: [kind for kind, member in kinds.items() if member.shorthand]}
+        return core_schema.no_info_before_validator_function(spell_out, schema, metadata=metadata)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -69,14 +81,43 @@ class ByKind:
             else {"allOf": [member, {"required": ["kind"]}]}
             for member in family["oneOf"]
         ]
-        return {"anyOf": [{"enum": sorted(mapping)}, family]}
+        return {"anyOf": [{"enum": sorted(mapping)}, *_short_forms(schema), family]}
 
-    def _spell_out(self, value: Any) -> Any:
+    def _spell_out(self, value: Any, *, kinds: Mapping[str, type[Spec]]) -> Any:
         if isinstance(value, str):
-            return {"kind": value}
-        if isinstance(value, dict) and "kind" not in value and self.default is not None:
-            return {"kind": self.default, **value}
-        return value
+            return named(value, kinds)
+        if not isinstance(value, dict):
+            return value
+        if "kind" not in value:
+            return value if self.default is None else {"kind": self.default, **value}
+        short = named(value["kind"], kinds) if isinstance(value["kind"], str) else {}
+        # a field that is given twice stays so, and its kind unknown
+        return value if short.keys() & value.keys() > {"kind"} else {**value, **short}
+
+
+_SHORT = "nnrecipe_shorthands"
+"""Where a core schema keeps the kinds that take `kind:value`, for the JSON schema."""
+
+
+def _short_forms(schema: CoreSchema) -> list[JsonSchemaValue]:
+    """`kind:value` as a word and inside a mapping, if a member of the family takes it."""
+    kinds = schema.get("metadata", {}).get(_SHORT, [])
+    if not kinds:
+        return []
+    word = {"type": "string", "pattern": f"^({'|'.join(map(re.escape, kinds))}):."}
+    return [word, {"type": "object", "properties": {"kind": word}, "required": ["kind"]}]
+
+
+def named(word: str, kinds: Mapping[str, type[Spec]]) -> dict[str, str]:
+    """What a family's `kind` or `kind:value` stands for: `{kind: torchvision, model: alexnet}`.
+
+    `kinds` are the family's members. A word that is no such shorthand is the kind itself.
+    """
+    kind, colon, value = word.partition(":")
+    member = kinds.get(kind)
+    if colon and member is not None and member.shorthand is not None:
+        return {"kind": kind, member.shorthand: value}
+    return {"kind": word}
 
 
 def members(family: Any) -> tuple[type[Any], ...]:

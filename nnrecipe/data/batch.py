@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """Examples and their classes: `inputs: [N, ...]`, `targets: [N]` (int64)."""
+    """Examples and their targets: `inputs: [N, ...]`, `targets` as `core.shapes.Task` says."""
 
     inputs: Tensor
     targets: Tensor

@@ -24,9 +24,10 @@ Pixels = Literal["unit", "raw"]
 class DataBundle:
     """Training, validation and test examples, and how they are preprocessed.
 
-    `input_shape` is one example's, as the network sees it. `indices` holds, for each split, its
-    examples' places in the source; it is empty for the user's own data. `normalization` is what the
-    recipe declares.
+    `classes` are the names of the outputs, whatever the task; `outputs` says what the training
+    targets are like. `input_shape` is one example's, as the network sees it. `indices` holds, for
+    each split, its examples' places in the source; it is empty for the user's own data.
+    `normalization` is what the recipe declares.
     """
 
     train: Split

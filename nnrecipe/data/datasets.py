@@ -29,17 +29,17 @@ def class_names(dataset: Any) -> tuple[str, ...] | None:
     return tuple(str(name) for name in names) if isinstance(names, list | tuple) else None
 
 
-def declared_labels(dataset: Dataset[Any]) -> Tensor | None:
-    """The labels in a Dataset's `targets` or `labels`, `[N]`; None if it has no such list."""
+def declared_targets(dataset: Dataset[Any]) -> Tensor | None:
+    """What a Dataset lists as `targets` or `labels`, `[N, ...]`; None if it has no such list."""
     if isinstance(dataset, Subset):
-        labels = declared_labels(dataset.dataset)
+        targets = declared_targets(dataset.dataset)
         places = torch.as_tensor(list(dataset.indices), dtype=torch.long)
-        return None if labels is None else labels[places]
+        return None if targets is None else targets[places]
     for name in ("targets", "labels"):
         try:
-            labels = torch.as_tensor(getattr(dataset, name, None))
+            targets = torch.as_tensor(getattr(dataset, name, None))
         except (TypeError, ValueError, RuntimeError):
             continue
-        if labels.shape == (len(dataset),):  # type: ignore[arg-type]
-            return labels
+        if targets.ndim and len(targets) == len(dataset):  # type: ignore[arg-type]
+            return targets
     return None

@@ -1,8 +1,7 @@
-"""The user's own examples as tensors: what an image and a label may be."""
+"""The user's own examples as tensors: what an image or a row may be."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -47,35 +46,6 @@ def with_channels(inputs: Tensor) -> Tensor:
 def describe(example: Tensor) -> str:
     """`uint8 [3, 32, 32]`."""
     return f"{example.dtype} {list(example.shape)}".removeprefix("torch.")
-
-
-def as_label(value: Any, *, where: str) -> int:
-    """One class number; a float counts if it is whole. Raises `UserError` with `where`."""
-    try:
-        number = math.nan if isinstance(value, str) else float(value)
-    except (TypeError, ValueError, RuntimeError):
-        number = math.nan
-    if number < 0 or not number.is_integer():
-        found = list(value.shape) if isinstance(value, Tensor | np.ndarray) else repr(value)
-        raise UserError(f"{where}: {_LABEL_RULE}, got {found}")
-    return int(number)
-
-
-def as_labels(labels: Tensor, *, where: str) -> Tensor:
-    """Class numbers as `[N]` int64; floats count if they are whole. Raises `UserError` likewise."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels.squeeze(1)
-    if labels.ndim != 1:
-        raise UserError(f"{where}: {_LABEL_RULE}, got a tensor {list(labels.shape)}")
-    numbers = labels.detach().long()
-    wrong = (numbers < 0) | (numbers != labels)
-    if wrong.any():
-        place = int(wrong.nonzero()[0])
-        raise UserError(f"{where}[{place}]: {_LABEL_RULE}, got {labels[place].item()}")
-    return numbers
-
-
-_LABEL_RULE = "labels must be class numbers 0, 1, 2, ... (argmax of a one-hot vector)"
 
 
 def _channels_first(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -32,6 +32,8 @@ class ImageFolder(SourceSpec):
     `val_fraction` is used where there is no `val/`. All images are gray if all files are, else RGB.
     """
 
+    source = "torchvision.datasets.ImageFolder"
+
     kind: Literal["image_folder"] = "image_folder"
     test_fraction: Fraction = Field(
         0.1, description="share of the images held out for testing if root has class folders only"

@@ -1,4 +1,4 @@
-"""Seeded, stratified divisions of a data set, from generators of their own."""
+"""Seeded divisions of a data set, stratified by class, from generators of their own."""
 
 from __future__ import annotations
 
@@ -28,10 +28,17 @@ def stratified_order(targets: Tensor, *, seed: int) -> Tensor:
 
 
 def subset(targets: Tensor, limit: int | None, *, seed: int) -> Tensor:
-    """Ascending indices of at most `limit` examples, the classes in proportion; None: all."""
+    """Ascending indices of at most `limit` examples; None: all.
+
+    Classes (`targets: [N]`) are in proportion; all other targets (`[N, D]`) are drawn plainly.
+    """
     if limit is None or limit >= len(targets):
         return torch.arange(len(targets))
-    return stratified_order(targets, seed=seed)[:limit].sort().values
+    if targets.ndim == 1:
+        order = stratified_order(targets, seed=seed)
+    else:
+        order = torch.randperm(len(targets), generator=generator(seed, "subset"))
+    return order[:limit].sort().values
 
 
 def hold_out(

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nnrecipe.core.shapes import Task
 from nnrecipe.core.spec import Fraction
 from nnrecipe.data.images import resize
 from nnrecipe.data.partition import hold_out, subset
@@ -33,6 +34,11 @@ class SourceSpec(DataSpec):
         None, description="resize all images to a square of this side, in pixels"
     )
 
+    @property
+    def task(self) -> Task:
+        """Classes, but for `digits`."""
+        return "single_label"
+
     def divide(
         self, targets: Tensor, classes: Sequence[str], *, seed: int
     ) -> tuple[Tensor, Tensor]:
@@ -48,7 +54,7 @@ class SourceSpec(DataSpec):
 
 @dataclass(frozen=True)
 class Images:
-    """Images in memory: `pixels: [N, C, H, W]` uint8, `targets: [N]` int64.
+    """Images in memory: `pixels: [N, C, H, W]` uint8, and their targets.
 
     With a `size`, each batch is resized to squares of that side when it is needed.
     """

@@ -13,30 +13,37 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from nnrecipe.core.errors import UserError, conflict
-from nnrecipe.core.shapes import InputShape, OutputSpec
+from nnrecipe.core.shapes import InputShape, OutputSpec, Task
 from nnrecipe.core.spec import Count, Spec
-from nnrecipe.data.augmentation import Augment, Augmentation, obstacles
+from nnrecipe.data import augmentation, normalization
+from nnrecipe.data.augmentation import Augment, Augmentation
 from nnrecipe.data.bundle import DataBundle, Pixels
 from nnrecipe.data.normalization import Normalize, Standardize
+from nnrecipe.data.outputs import outputs_of
 from nnrecipe.data.preprocessing import Preprocessing
 from nnrecipe.data.split import Split
 
+REMEDY = "change it or leave it out"
 FIT_ELEMENTS = 2**20  # numbers at a time for the statistics: what a CPU's cache holds as float64
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Raw splits, and the places of their examples in the source, by the split's name."""
+    """Raw splits, the names of the outputs, and what the targets are.
+
+    `indices` has the places of the examples in the source, by the split's name.
+    """
 
     train: Split
     val: Split
     test: Split | None
     classes: tuple[str, ...]
     indices: dict[str, list[int]] = field(default_factory=dict)
+    task: Task = "single_label"
 
 
 class DataSpec(Spec):
-    """The fields of all kinds of data."""
+    """The fields of all kinds of data. Each kind also has a `task: Task`, as field or property."""
 
     normalize: Normalize = Field(
         Standardize(), description="centring and scaling by statistics of the training split"
@@ -48,7 +55,7 @@ class DataSpec(Spec):
         (), description="random changes of the training images, in this order"
     )
     limit: Count | None = Field(
-        None, description="train on at most this many examples, the classes in proportion"
+        None, description="train on at most this many examples; classes stay in proportion"
     )
 
     @abstractmethod
@@ -59,29 +66,30 @@ class DataSpec(Spec):
         """One example's shape where it is known without touching the data, else None."""
         return None
 
-    def num_classes(self) -> int | None:
-        """The number of classes where it is known without touching the data, else None."""
+    def outputs(self) -> OutputSpec | None:
+        """Task and number of outputs where they are known without touching the data, else None."""
         return None
 
     @model_validator(mode="after")
-    def _images_can_be_augmented(self) -> Self:
+    def _examples_can_take_it(self) -> Self:
         shape = self.input_shape()
-        for path, reason in obstacles(self.augment, shape) if shape is not None else []:
-            raise conflict(path, reason, "change it or leave it out")
+        for path, reason in self._obstacles(shape) if shape is not None else []:
+            raise conflict(path, reason, REMEDY)
         return self
 
     def bundle(self, splits: Splits, *, device: torch.device) -> DataBundle:
         """Fit the normalization on the training split, and put everything together.
 
-        Raises `UserError` if the examples can't be augmented as declared.
+        Raises `UserError` if the examples can't be normalized or augmented as declared.
         """
         example = splits.train.examples(torch.tensor([0])).inputs
         shape = tuple(example.shape[1:])
-        for path, reason in obstacles(self.augment, shape):
-            raise UserError(f"{path}: {reason}: change it or leave it out")
+        levels = example.dtype == torch.uint8
+        for path, reason in self._obstacles(shape, levels=levels):
+            raise UserError(f"{path}: {reason}: {REMEDY}")
         preprocessing = self._fit(splits.train, shape).to(device)
-        unit = float(preprocessing.unit)
-        counts = splits.train.targets.bincount(minlength=len(splits.classes))
+        white = 255 / float(preprocessing.unit) if levels else None
+        size = len(splits.classes)
         return DataBundle(
             train=splits.train,
             val=splits.val,
@@ -89,13 +97,18 @@ class DataSpec(Spec):
             classes=splits.classes,
             input_shape=shape,
             preprocessing=preprocessing,
-            augmentation=Augmentation(
-                self.augment, white=255 / unit if example.dtype == torch.uint8 else None
-            ),
+            augmentation=Augmentation(self.augment, white=white),
             indices=splits.indices,
-            outputs=OutputSpec(len(splits.classes), tuple(counts.tolist())),
+            outputs=outputs_of(splits.train.targets, size=size, task=splits.task),
             normalization=self.normalize,
         )
+
+    def _obstacles(self, shape: InputShape, *, levels: bool = True) -> list[tuple[str, str]]:
+        """(YAML path, reason) of all that examples of this shape, uint8 or floats, can't take."""
+        return [
+            *normalization.obstacles(self.normalize, shape),
+            *augmentation.obstacles(self.augment, shape, levels=levels),
+        ]
 
     def _fit(self, train: Split, shape: InputShape) -> Preprocessing:
         unit = torch.tensor(255.0 if self.pixels == "unit" else 1.0)
@@ -105,5 +118,5 @@ class DataSpec(Spec):
             for inputs, _ in train.batches(max(1, FIT_ELEMENTS // math.prod(shape))):
                 yield bare.to(inputs.device).pixels(inputs)
 
-        mean, std = self.normalize.fit(pixels())
-        return Preprocessing(unit=unit, mean=mean, std=std)
+        found = self.normalize.fit(pixels())
+        return Preprocessing(unit=unit, mean=found.mean, std=found.std, whitening=found.whitening)

@@ -19,7 +19,7 @@ class Split(ABC):
     """Examples that come in batches, on the device, neither augmented nor normalized."""
 
     targets: Tensor
-    """The class of every example: `[N]`, int64, on the CPU."""
+    """Every example's, on the CPU: `[N]` int64 (classes) or `[N, D]` float32, see `Task`."""
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -13,9 +13,11 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.seeding import derive_seed, isolated_rng, seed_everything
+from nnrecipe.core.shapes import Task
 from nnrecipe.core.targets import blaming
 from nnrecipe.data.batch import Batch
-from nnrecipe.data.examples import as_input, as_label, describe, with_channels
+from nnrecipe.data.examples import as_input, describe, with_channels
+from nnrecipe.data.labels import as_target
 from nnrecipe.data.split import Split
 
 Request = tuple[int, list[int]]
@@ -24,14 +26,18 @@ Request = tuple[int, list[int]]
 
 @dataclass(frozen=True)
 class Source:
-    """Where a Dataset comes from, for messages: the YAML path, and its name (`my:data: train`)."""
+    """Where a Dataset comes from, for messages, and what its targets are.
+
+    `path` is the YAML path, `name` the Dataset's (`my:data: train`).
+    """
 
     path: str
     name: str
+    task: Task = "single_label"
 
 
 class StreamedSplit(Split):
-    """Examples of a Dataset whose classes are known."""
+    """Examples of a Dataset whose targets are known."""
 
     def __init__(self, stream: Stream, targets: Tensor) -> None:
         self.targets = targets
@@ -127,7 +133,7 @@ class _Reader(Dataset[Any]):
         self._dataset = dataset
         self._source = source
         with isolated_rng(0):
-            self._first, _ = self._example(0)
+            self._first = self._example(0)
 
     def __getitem__(self, request: Request) -> Batch | str:
         seed, indices = request
@@ -141,22 +147,30 @@ class _Reader(Dataset[Any]):
             return str(error)
 
     def _read(self, indices: list[int]) -> Batch:
-        images, labels = zip(*(self._example(index) for index in indices), strict=True)
-        for index, image in zip(indices, images, strict=True):
-            if (image.shape, image.dtype) != (self._first.shape, self._first.dtype):
+        examples = [self._example(index) for index in indices]
+        first, first_target = self._first
+        for index, (example, target) in zip(indices, examples, strict=True):
+            if (example.shape, example.dtype) != (first.shape, first.dtype):
                 raise UserError(
-                    f"{self._where(index)} is {describe(image)}, but the first example is "
-                    f"{describe(self._first)}: make all alike (resize or crop the images)"
+                    f"{self._where(index)} is {describe(example)}, but the first example is "
+                    f"{describe(first)}: make all alike (resize or crop the images)"
                 )
-        return Batch(with_channels(torch.stack(images)), torch.tensor(labels))
+            if target.shape != first_target.shape:
+                raise UserError(
+                    f"{self._where(index)} has {len(target)} targets, but the first example has "
+                    f"{len(first_target)}: make all alike"
+                )
+        inputs, targets = (torch.stack(values) for values in zip(*examples, strict=True))
+        return Batch(with_channels(inputs), targets)
 
-    def _example(self, index: int) -> tuple[Tensor, int]:
+    def _example(self, index: int) -> Batch:
         where = self._where(index)
         with blaming(self._source.path, f"{self._source.name}[{index}]"):
             item = self._dataset[index]
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise UserError(f"{where}: expected (image, label), got {type(item).__name__}")
-        return as_input(item[0], where=where), as_label(item[1], where=where)
+        target = as_target(item[1], task=self._source.task, where=where)
+        return Batch(as_input(item[0], where=where), target)
 
     def _where(self, index: int) -> str:
         return f"{self._source.path}: {self._source.name}[{index}]"

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.shapes import InputShape
+from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.spec import Flag
 from nnrecipe.core.targets import describe
 from nnrecipe.data.bundle import DataBundle
@@ -37,9 +37,9 @@ class TorchvisionSpec(SourceSpec):
         channels, height, width = self.shape
         return channels, self.image_size or height, self.image_size or width
 
-    def num_classes(self) -> int:
-        """The set's own."""
-        return self.class_count
+    def outputs(self) -> OutputSpec:
+        """The set's own classes."""
+        return OutputSpec(self.class_count)
 
     def build(self, *, device: torch.device, seed: int, workers: int = 0) -> DataBundle:  # noqa: ARG002
         """See `DataSpec.build`; the indices are places in torchvision's training part.
@@ -82,7 +82,9 @@ class TorchvisionSpec(SourceSpec):
 
 
 class Mnist(TorchvisionSpec):
-    """MNIST: 70,000 handwritten digits, gray, 28x28 (LeCun et al., 1998)."""
+    """MNIST: 70,000 handwritten digits, gray, 28x28."""
+
+    source = "LeCun et al. 1998, section III.A"
 
     kind: Literal["mnist"] = "mnist"
     shape = (1, 28, 28)
@@ -96,7 +98,9 @@ class Mnist(TorchvisionSpec):
 
 
 class FashionMnist(TorchvisionSpec):
-    """Fashion-MNIST: 70,000 pictures of clothes, gray, 28x28 (Xiao et al., 2017)."""
+    """Fashion-MNIST: 70,000 pictures of clothes, gray, 28x28."""
+
+    source = "Xiao et al. 2017"
 
     kind: Literal["fashion_mnist"] = "fashion_mnist"
     shape = (1, 28, 28)
@@ -110,7 +114,9 @@ class FashionMnist(TorchvisionSpec):
 
 
 class Cifar10(TorchvisionSpec):
-    """CIFAR-10: 60,000 photographs in 10 classes, RGB, 32x32 (Krizhevsky, 2009)."""
+    """CIFAR-10: 60,000 photographs in 10 classes, RGB, 32x32."""
+
+    source = "Krizhevsky 2009, chapter 3"
 
     kind: Literal["cifar10"] = "cifar10"
     shape = (3, 32, 32)
@@ -124,7 +130,9 @@ class Cifar10(TorchvisionSpec):
 
 
 class Cifar100(TorchvisionSpec):
-    """CIFAR-100: 60,000 photographs in 100 classes, RGB, 32x32 (Krizhevsky, 2009)."""
+    """CIFAR-100: 60,000 photographs in 100 classes, RGB, 32x32."""
+
+    source = "Krizhevsky 2009, chapter 3"
 
     kind: Literal["cifar100"] = "cifar100"
     shape = (3, 32, 32)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from nnrecipe.core.spec import ByKind
 from nnrecipe.init.fixed import ConstantInit, NormalInit, TorchDefaultInit, ZerosInit
+from nnrecipe.init.lsuv import Lsuv
 from nnrecipe.init.scaled import (
     KaimingNormal,
     KaimingUniform,
@@ -21,6 +22,7 @@ Init = Annotated[
     | KaimingNormal
     | KaimingUniform
     | Orthogonal
+    | Lsuv
     | TorchDefaultInit,
     ByKind(),
 ]

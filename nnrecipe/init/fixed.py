@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from nnrecipe.layers import Activation
 class ZerosInit(WeightInit):
     """Every weight is zero: a hidden layer's units stay alike, and nothing is learned."""
 
+    source: ClassVar[str] = "lecture: weight initialization, all zeros"
+
     kind: Literal["zeros"] = "zeros"
 
     def fill(self, weight: Tensor, gain: float) -> None:  # noqa: ARG002
@@ -25,6 +27,8 @@ class ZerosInit(WeightInit):
 class ConstantInit(WeightInit):
     """Every weight has one value: a hidden layer's units stay alike."""
 
+    source: ClassVar[str] = "torch.nn.init.constant_"
+
     kind: Literal["constant"] = "constant"
     value: Number = Field(0.1, description="every weight")
 
@@ -34,11 +38,18 @@ class ConstantInit(WeightInit):
 
 
 class NormalInit(WeightInit):
-    """N(mean, std^2) in every layer: activations vanish or explode with depth unless std fits."""
+    """N(mean, std^2) in every layer: 0.01 is the lecture's small, 1.0 its large random numbers.
+
+    Activations vanish or explode with depth unless std happens to fit the layers' sizes.
+    """
+
+    source: ClassVar[str] = "lecture: weight initialization, small and large random numbers"
 
     kind: Literal["normal"] = "normal"
     mean: Number = Field(0.0, description="mean of the weights")
-    std: NonNegativeFloat = Field(0.01, description="standard deviation of the weights")
+    std: NonNegativeFloat = Field(
+        0.01, description="standard deviation of the weights: 0.01 is small, 1.0 large"
+    )
 
     def fill(self, weight: Tensor, gain: float) -> None:  # noqa: ARG002
         """Independent normal numbers."""
@@ -55,6 +66,8 @@ class Resettable(Protocol):
 
 class TorchDefaultInit(InitSpec):
     """What each of torch's modules does when it is made, weights and biases."""
+
+    source: ClassVar[str] = "torch.nn.Module.reset_parameters"
 
     kind: Literal["pytorch_default"] = "pytorch_default"
 

@@ -14,18 +14,33 @@ from torch import Tensor, nn
 
 from nnrecipe.core.spec import PositiveFloat
 from nnrecipe.init.base import WeightInit
+from nnrecipe.layers import Activation
 
 FanMode = Literal["fan_in", "fan_out"]
 
 
 class ScaledInit(WeightInit):
-    """`output_gain` has another default here; the gain is the activation's."""
+    """`output_gain` has another default here."""
 
     output_gain: PositiveFloat = Field(0.1, description="factor on the output layer's weights")
 
 
-class XavierNormal(ScaledInit):
-    """N(0, gain^2 * 2 / (fan_in + fan_out)) (Glorot and Bengio 2010); gain 1 if unknown."""
+class GainInit(ScaledInit):
+    """A factor on all weights makes up for what the nonlinearity takes away."""
+
+    gain: PositiveFloat | None = Field(
+        None, description="factor on all weights; null: the one that the nonlinearity asks for"
+    )
+
+    def gain_after(self, activation: Activation | None) -> float:
+        """The declared gain, else the activation's."""
+        return super().gain_after(activation) if self.gain is None else self.gain
+
+
+class XavierNormal(GainInit):
+    """N(0, gain^2 * 2 / (fan_in + fan_out)); gain 1 if the activation is unknown."""
+
+    source: ClassVar[str] = "Glorot and Bengio 2010, section 4.2.1"
 
     kind: Literal["xavier_normal"] = "xavier_normal"
 
@@ -34,8 +49,10 @@ class XavierNormal(ScaledInit):
         nn.init.xavier_normal_(weight, gain)
 
 
-class XavierUniform(ScaledInit):
-    """U(-a, a), a = gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010); else as above."""
+class XavierUniform(GainInit):
+    """U(-a, a), a = gain * sqrt(6 / (fan_in + fan_out)); gain 1 if the activation is unknown."""
+
+    source: ClassVar[str] = "Glorot and Bengio 2010, section 4.2.1"
 
     kind: Literal["xavier_uniform"] = "xavier_uniform"
 
@@ -44,8 +61,10 @@ class XavierUniform(ScaledInit):
         nn.init.xavier_uniform_(weight, gain)
 
 
-class KaimingNormal(ScaledInit):
-    """N(0, gain^2 / fan) (He et al. 2015); ReLU's gain if unknown."""
+class KaimingNormal(GainInit):
+    """N(0, gain^2 / fan); ReLU's gain if the activation is unknown."""
+
+    source: ClassVar[str] = "He et al. 2015, section 2.2"
 
     kind: Literal["kaiming_normal"] = "kaiming_normal"
     assumed_gain: ClassVar[float] = math.sqrt(2)
@@ -56,8 +75,10 @@ class KaimingNormal(ScaledInit):
         nn.init.kaiming_normal_(weight, mode=self.mode, nonlinearity="linear").mul_(gain)
 
 
-class KaimingUniform(ScaledInit):
-    """U(-a, a), a = gain * sqrt(3 / fan) (He et al. 2015); ReLU's gain if unknown."""
+class KaimingUniform(GainInit):
+    """U(-a, a), a = gain * sqrt(3 / fan); ReLU's gain if the activation is unknown."""
+
+    source: ClassVar[str] = "He et al. 2015, section 2.2"
 
     kind: Literal["kaiming_uniform"] = "kaiming_uniform"
     assumed_gain: ClassVar[float] = math.sqrt(2)
@@ -68,8 +89,10 @@ class KaimingUniform(ScaledInit):
         nn.init.kaiming_uniform_(weight, mode=self.mode, nonlinearity="linear").mul_(gain)
 
 
-class Orthogonal(ScaledInit):
-    """gain times an orthogonal matrix (Saxe et al. 2014); gain 1 if unknown."""
+class Orthogonal(GainInit):
+    """gain times an orthogonal matrix; gain 1 if the activation is unknown."""
+
+    source: ClassVar[str] = "Saxe et al. 2014"
 
     kind: Literal["orthogonal"] = "orthogonal"
 

@@ -3,8 +3,8 @@
 from typing import Annotated
 
 from nnrecipe.core.spec import ByKind
-from nnrecipe.layers.activations import Elu, Gelu, LeakyRelu, Relu, Sigmoid, Silu, Tanh
+from nnrecipe.layers.activations import Elu, Gelu, LeakyRelu, Maxout, Relu, Sigmoid, Silu, Tanh
 from nnrecipe.layers.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, NoNorm
 
-Activation = Annotated[Sigmoid | Tanh | Relu | LeakyRelu | Elu | Gelu | Silu, ByKind()]
+Activation = Annotated[Sigmoid | Tanh | Relu | LeakyRelu | Maxout | Elu | Gelu | Silu, ByKind()]
 Norm = Annotated[NoNorm | BatchNorm | LayerNorm | GroupNorm | InstanceNorm, ByKind()]

@@ -1,22 +1,29 @@
-"""The nonlinearities, and the gain with which initial weights make up for each."""
+"""The nonlinearities, and the gain with which initial weights make up for each.
+
+Each member has `pieces`: how many outputs of the layer before it make one of its own. It is 1 for
+all that work element by element.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
-from nnrecipe.core.spec import Fraction, PositiveFloat, Spec
+from nnrecipe.core.spec import Count, Fraction, PositiveFloat, Spec
 
 
 class Sigmoid(Spec):
     """1 / (1 + exp(-x)): saturates at both ends, and its outputs are not centred on zero."""
 
+    source: ClassVar[str] = "lecture: activation functions"
+
     kind: Literal["sigmoid"] = "sigmoid"
+    pieces: ClassVar[int] = 1
 
     def build(self) -> nn.Module:
         """A module that works element by element."""
@@ -30,7 +37,10 @@ class Sigmoid(Spec):
 class Tanh(Spec):
     """tanh(x): centred on zero, saturates at both ends."""
 
+    source: ClassVar[str] = "LeCun et al. 1998, Efficient BackProp, section 4.4"
+
     kind: Literal["tanh"] = "tanh"
+    pieces: ClassVar[int] = 1
 
     def build(self) -> nn.Module:
         """A module that works element by element."""
@@ -44,7 +54,10 @@ class Tanh(Spec):
 class Relu(Spec):
     """max(0, x): does not saturate for x > 0; a unit that is never positive is dead."""
 
+    source: ClassVar[str] = "Nair and Hinton 2010"
+
     kind: Literal["relu"] = "relu"
+    pieces: ClassVar[int] = 1
 
     def build(self) -> nn.Module:
         """A module that works element by element."""
@@ -56,9 +69,12 @@ class Relu(Spec):
 
 
 class LeakyRelu(Spec):
-    """max(slope * x, x): keeps a gradient where ReLU has none (Maas et al. 2013)."""
+    """max(slope * x, x): keeps a gradient where ReLU has none."""
+
+    source: ClassVar[str] = "Maas et al. 2013"
 
     kind: Literal["leaky_relu"] = "leaky_relu"
+    pieces: ClassVar[int] = 1
     slope: Fraction = Field(0.1, description="slope for x < 0")
 
     def build(self) -> nn.Module:
@@ -70,10 +86,57 @@ class LeakyRelu(Spec):
         return nn.init.calculate_gain("leaky_relu", self.slope)
 
 
+class Maxout(Spec):
+    """The largest of `pieces` linear functions, each with weights of its own.
+
+    The layer before it has `pieces` outputs for each channel of the result.
+    """
+
+    source: ClassVar[str] = "Goodfellow et al. 2013"
+
+    kind: Literal["maxout"] = "maxout"
+    pieces: Annotated[Count, Field(ge=2, le=64)] = Field(
+        2, description="linear functions to take the largest of"
+    )
+
+    def build(self, dim: int = 1) -> nn.Module:
+        """The maximum over neighbouring channels, which are in dimension `dim`."""
+        return MaxPieces(self.pieces, dim)
+
+    def gain(self) -> float:
+        """1 / sqrt(E[max(z_1, ..., z_pieces)^2]), z_i ~ N(0, 1) independent: He's rule."""
+        z, density = _normal()
+        others_below = torch.special.ndtr(z) ** (self.pieces - 1)
+        second_moment = torch.trapezoid(z.square() * self.pieces * density * others_below, z)
+        return second_moment.rsqrt().item()
+
+
+class MaxPieces(nn.Module):
+    """[N, pieces * C, ...] -> [N, C, ...], where channels are in dimension `dim`."""
+
+    def __init__(self, pieces: int, dim: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channel c of the result is the largest of x's channels from c * pieces on."""
+        within = self.dim + 1 if self.dim >= 0 else self.dim
+        pieces: Tensor = x.unflatten(self.dim, (-1, self.pieces))
+        return pieces.max(within).values
+
+    def extra_repr(self) -> str:
+        """The settings, for printing."""
+        return f"pieces={self.pieces}, dim={self.dim}"
+
+
 class Elu(Spec):
-    """x for x > 0, else alpha * (exp(x) - 1): outputs nearer to zero mean (Clevert et al. 2016)."""
+    """x for x > 0, else alpha * (exp(x) - 1): outputs nearer to zero mean."""
+
+    source: ClassVar[str] = "Clevert et al. 2016"
 
     kind: Literal["elu"] = "elu"
+    pieces: ClassVar[int] = 1
     alpha: PositiveFloat = Field(1.0, description="minus the limit for x -> -infinity")
 
     def build(self) -> nn.Module:
@@ -82,16 +145,17 @@ class Elu(Spec):
 
     def gain(self) -> float:
         """1 / sqrt(E[elu(z)^2]), z ~ N(0, 1): He's rule (2015, section 2.2), by quadrature."""
-        z = torch.linspace(-12, 12, 24_001, dtype=torch.float64, device="cpu")
-        density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
-        second_moment = torch.trapezoid(F.elu(z, self.alpha).square() * density, z)
-        return second_moment.rsqrt().item()
+        z, density = _normal()
+        return torch.trapezoid(F.elu(z, self.alpha).square() * density, z).rsqrt().item()
 
 
 class Gelu(Spec):
-    """x * Phi(x), Phi the normal distribution function (Hendrycks and Gimpel 2016)."""
+    """x * Phi(x), Phi the normal distribution function."""
+
+    source: ClassVar[str] = "Hendrycks and Gimpel 2016"
 
     kind: Literal["gelu"] = "gelu"
+    pieces: ClassVar[int] = 1
 
     def build(self) -> nn.Module:
         """A module that works element by element."""
@@ -107,9 +171,12 @@ class Gelu(Spec):
 
 
 class Silu(Spec):
-    """x * sigmoid(x), also called swish (Ramachandran et al. 2017)."""
+    """x * sigmoid(x), also called swish."""
+
+    source: ClassVar[str] = "Ramachandran et al. 2017"
 
     kind: Literal["silu"] = "silu"
+    pieces: ClassVar[int] = 1
 
     def build(self) -> nn.Module:
         """A module that works element by element."""
@@ -118,3 +185,9 @@ class Silu(Spec):
     def gain(self) -> float:
         """ReLU's, for the reasons that GELU has."""
         return nn.init.calculate_gain("relu")
+
+
+def _normal() -> tuple[Tensor, Tensor]:
+    """Points and the density of N(0, 1) at each, for integrals by the trapezoid rule."""
+    z = torch.linspace(-12, 12, 24_001, dtype=torch.float64, device="cpu")
+    return z, torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)

@@ -5,44 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from inspect import Parameter, isclass, signature
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.shapes import OutputSpec
-from nnrecipe.core.spec import Spec
+from nnrecipe.core.shapes import OutputSpec, Task
 from nnrecipe.core.targets import Target, blaming, import_target
+from nnrecipe.losses.base import LossSpec
 from nnrecipe.losses.function import LossCallable, LossFunction
 
 
-class CustomLoss(Spec):
+class CustomLoss(LossSpec):
     """A user's loss: a class or factory that makes one, or a plain function that is one.
 
-    `target` is called with `args` and returns `(logits [N, C], targets [N]) -> scalar`:
+    `target` is called with `args` and returns `(outputs [N, size], targets) -> scalar`:
     `torch.nn:CrossEntropyLoss`, say. A function that still lacks exactly two arguments then is
     taken for the loss itself: `def focal(logits, targets, gamma=2.0)`.
     """
+
+    source: ClassVar[str] = "your own code"
+    tasks: ClassVar[frozenset[Task]] = frozenset(get_args(Task))
 
     kind: Literal["custom"] = "custom"
     target: Target = Field(description="package.module:callable that makes the loss, or is it")
     args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of target")
 
-    def build(self, outputs: OutputSpec) -> CustomLossFunction:  # noqa: ARG002 - the family's verb
+    def function(self, outputs: OutputSpec) -> CustomLossFunction:  # noqa: ARG002
         """The user's loss; its errors become `UserError` with the user's file and line."""
         function = import_target("loss.target", self.target)
         with blaming("loss.target", self.target):
             loss = self._call_or_take(function)
         if not callable(loss):
             found = f"{self.target} returned {type(loss).__name__}"
-            remedy = "return a callable (logits, targets) -> scalar"
+            remedy = "return a callable (outputs, targets) -> scalar"
             raise UserError(f"loss.target: {found}: {remedy}")
         return CustomLossFunction(loss, self.target)
-
-    def unregularized(self) -> CustomLoss:
-        """Itself: there is nothing in it that regularizes."""
-        return self
 
     def chance_level(self, outputs: OutputSpec) -> None:
         """Unknown."""
@@ -61,10 +60,10 @@ class CustomLossFunction(LossFunction):
         super().__init__(loss)
         self.target = target
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of logits [N, C] against targets [N], a scalar."""
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a model's outputs [N, size], a scalar."""
         with blaming("loss.target", self.target):
-            value = super().__call__(logits, targets)
+            value = super().__call__(outputs, targets)
         if not isinstance(value, Tensor) or value.ndim:
             found = f"shape {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
             remedy = "return the mean over the batch, a scalar tensor"

@@ -7,27 +7,45 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from nnrecipe.core.errors import UserError
+
 LossCallable = Callable[[Tensor, Tensor], Tensor]
-"""(logits [N, C], targets [N]) -> scalar, the mean over the batch."""
+"""(outputs [N, size], targets) -> scalar, the mean over the batch.
+
+Targets are classes [N] int64, or numbers [N, size]: 0 and 1 for labels, any for a regression.
+"""
 
 
 class LossFunction:
-    """A loss that goes where its logits are and computes in float32 or better.
+    """A loss that goes where its outputs are and computes in float32 or better.
 
-    A module's buffers (class weights, say) follow the logits to their device and precision, so the
-    same loss serves training on a GPU and a gradient check in float64.
+    A module's buffers (class weights, say) and targets that are numbers follow the outputs to their
+    precision, so the same loss serves training on a GPU and a gradient check in float64.
     """
 
     def __init__(self, loss: LossCallable) -> None:
         self.loss = loss
         self._place: tuple[torch.device, torch.dtype] | None = None
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of logits [N, C] against targets [N], a scalar."""
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        place = (logits.device, dtype)
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a model's outputs [N, size], a scalar."""
+        dtype = torch.promote_types(outputs.dtype, torch.float32)
+        place = (outputs.device, dtype)
         if place != self._place:
             if isinstance(self.loss, nn.Module):
                 self.loss.to(*place)
             self._place = place
-        return self.loss(logits.to(dtype), targets)
+        if targets.is_floating_point():
+            targets = targets.to(dtype)
+        return self.loss(outputs.to(dtype), targets)
+
+
+class ElementwiseLoss(LossFunction):
+    """A loss with one target for each output, which torch would otherwise broadcast."""
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of outputs [N, size] against targets [N, size], a scalar."""
+        if outputs.shape != targets.shape:
+            found = f"outputs {list(outputs.shape)} for targets {list(targets.shape)}"
+            raise UserError(f"architecture.target: {found}: the model must give as many")
+        return super().__call__(outputs, targets)

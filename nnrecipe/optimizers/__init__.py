@@ -11,7 +11,9 @@ from nnrecipe.core.spec import ByKind
 from nnrecipe.optimizers.adam import Adam, AdamW, NAdam
 from nnrecipe.optimizers.adaptive import Adadelta, Adagrad, RmsProp
 from nnrecipe.optimizers.custom import CustomOptimizer
-from nnrecipe.optimizers.sgd import Sgd
+from nnrecipe.optimizers.lbfgs import Lbfgs
+from nnrecipe.optimizers.muon import Muon
+from nnrecipe.optimizers.sgd import GradientDescent, Sgd
 
 __all__ = [
     "Adadelta",
@@ -19,6 +21,9 @@ __all__ = [
     "Adam",
     "AdamW",
     "CustomOptimizer",
+    "GradientDescent",
+    "Lbfgs",
+    "Muon",
     "NAdam",
     "OptimizerSpec",
     "RmsProp",
@@ -26,6 +31,16 @@ __all__ = [
 ]
 
 OptimizerSpec = Annotated[
-    Sgd | Adam | AdamW | NAdam | RmsProp | Adagrad | Adadelta | CustomOptimizer,
+    GradientDescent
+    | Sgd
+    | Adagrad
+    | Adadelta
+    | RmsProp
+    | Adam
+    | AdamW
+    | NAdam
+    | Muon
+    | Lbfgs
+    | CustomOptimizer,
     ByKind(default="sgd"),
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
 from nnrecipe.core.parameters import ParamGroup
-from nnrecipe.core.spec import Flag, NonNegativeFloat, PositiveFloat, Probability, Spec
+from nnrecipe.core.spec import Flag, NonNegativeFloat, PositiveFloat, Probability
+from nnrecipe.optimizers.descent import Descent
 from nnrecipe.optimizers.learning_rate import LearningRate
 
 Betas = Annotated[
@@ -18,8 +19,13 @@ Betas = Annotated[
 Epsilon = Annotated[PositiveFloat, Field(description="added to the root of the running square")]
 
 
-class Adam(Spec):
-    """Kingma & Ba 2015. `weight_decay` is added to the gradient, and so scaled along with it."""
+class Adam(Descent):
+    """Momentum, with each step divided by the root of a running mean of squares.
+
+    `weight_decay` is added to the gradient, and so scaled along with it.
+    """
+
+    source: ClassVar[str] = "Kingma & Ba 2015, algorithm 1"
 
     kind: Literal["adam"] = "adam"
     lr: LearningRate = Field(1e-3, description="learning rate, or auto for the probe's suggestion")
@@ -35,8 +41,10 @@ class Adam(Spec):
         )
 
 
-class AdamW(Spec):
-    """Adam with decoupled decay, w <- w - lr * weight_decay * w. Loshchilov & Hutter 2019."""
+class AdamW(Descent):
+    """Adam with weight decay apart from the gradient: w <- w - lr * weight_decay * w."""
+
+    source: ClassVar[str] = "Loshchilov & Hutter 2019, algorithm 2"
 
     kind: Literal["adamw"] = "adamw"
     lr: LearningRate = Field(1e-3, description="learning rate, or auto for the probe's suggestion")
@@ -54,8 +62,10 @@ class AdamW(Spec):
         )
 
 
-class NAdam(Spec):
-    """Adam with Nesterov's momentum. Dozat 2016."""
+class NAdam(Descent):
+    """Adam with Nesterov's momentum."""
+
+    source: ClassVar[str] = "Dozat 2016"
 
     kind: Literal["nadam"] = "nadam"
     lr: LearningRate = Field(2e-3, description="learning rate, or auto for the probe's suggestion")

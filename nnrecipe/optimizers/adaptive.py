@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 
 from nnrecipe.core.parameters import ParamGroup
-from nnrecipe.core.spec import Flag, NonNegativeFloat, PositiveFloat, Probability, Spec
+from nnrecipe.core.spec import Flag, NonNegativeFloat, PositiveFloat, Probability
+from nnrecipe.optimizers.descent import Descent
 from nnrecipe.optimizers.learning_rate import LearningRate
 
 
-class RmsProp(Spec):
-    """Steps divided by the root of a running mean of squares. Hinton's lecture 6e, 2012."""
+class RmsProp(Descent):
+    """Steps divided by the root of a running mean of squares."""
+
+    source: ClassVar[str] = "Tieleman & Hinton 2012, lecture 6e"
 
     kind: Literal["rmsprop"] = "rmsprop"
     lr: LearningRate = Field(1e-3, description="learning rate, or auto for the probe's suggestion")
@@ -36,8 +39,10 @@ class RmsProp(Spec):
         )
 
 
-class Adagrad(Spec):
-    """Steps divided by the root of the sum of all past squares. Duchi et al. 2011."""
+class Adagrad(Descent):
+    """Steps divided by the root of the sum of all past squares."""
+
+    source: ClassVar[str] = "Duchi et al. 2011"
 
     kind: Literal["adagrad"] = "adagrad"
     lr: LearningRate = Field(0.01, description="learning rate, or auto for the probe's suggestion")
@@ -60,8 +65,10 @@ class Adagrad(Spec):
         )
 
 
-class Adadelta(Spec):
-    """Steps in the parameters' own units, from running squares of steps. Zeiler 2012."""
+class Adadelta(Descent):
+    """Steps in the parameters' own units, from running squares of steps."""
+
+    source: ClassVar[str] = "Zeiler 2012, algorithm 1"
 
     kind: Literal["adadelta"] = "adadelta"
     lr: LearningRate = Field(1.0, description="learning rate, or auto for the probe's suggestion")

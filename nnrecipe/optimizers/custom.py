@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 
 from nnrecipe.core.errors import UserError, conflict
 from nnrecipe.core.parameters import ParamGroup
-from nnrecipe.core.spec import NonNegativeFloat, Spec
+from nnrecipe.core.spec import NonNegativeFloat
 from nnrecipe.core.targets import Target, accepted, blaming, import_target
+from nnrecipe.optimizers.descent import Descent
 from nnrecipe.optimizers.learning_rate import LearningRate
 
 
-class CustomOptimizer(Spec):
+class CustomOptimizer(Descent):
     """A user's optimizer: `target(groups, lr=lr, **args)`, with `lr` where it takes one.
 
     The groups are torch's: dicts with `params`, and their own `lr` and `weight_decay`.
     """
+
+    source: ClassVar[str] = "your own code"
 
     kind: Literal["custom"] = "custom"
     target: Target = Field(description="package.module:callable that returns the optimizer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from nnrecipe.checks import Bench
@@ -12,8 +12,13 @@ from nnrecipe.core.parameters import assign, group, standard_rules
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.targets import blaming
 from nnrecipe.data import DataBundle
+from nnrecipe.init import Init
+from nnrecipe.layers import Activation
 from nnrecipe.losses import Loss, LossCallable
 from nnrecipe.recipe.model import Recipe
+
+INIT_EXAMPLES = 64
+"""Training examples that an init which looks at data gets to see."""
 
 
 def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Bench:
@@ -23,12 +28,15 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
     frozen = frozenset(row.path for row in assign(first, rules) if row.rule.freeze)
     lr = recipe.optimizer.lr
 
-    def make_model() -> nn.Module:
-        made = _make_model(recipe, data)
+    def make_model(of: Recipe = recipe) -> nn.Module:
+        made = _make_model(of, data)
         for path, parameter in made.named_parameters():
             if path in frozen:
                 parameter.requires_grad_(False)
         return made.to(device)
+
+    def make_variant(*, init: Init | None, activation: Activation | None) -> nn.Module:
+        return make_model(recipe.started(init=init, activation=activation))
 
     def make_optimizer(model: nn.Module, *, lr: float, decay: bool = True) -> torch.optim.Optimizer:
         weight_decay = recipe.optimizer.weight_decay if decay else 0.0
@@ -38,6 +46,7 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
     bench = Bench(
         data=data,
         make_model=make_model,
+        make_variant=make_variant,
         make_optimizer=make_optimizer,
         make_loss=lambda: _make_loss(recipe.loss, recipe, data),
         make_bare_loss=lambda: _make_loss(recipe.loss.unregularized(), recipe, data),
@@ -48,7 +57,9 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         batch_size=recipe.training.batch_size,
         learning_rate=None if lr == "auto" else lr,
         precision=recipe.precision,
-        clip_norm=recipe.training.clip_norm,
+        limits=recipe.training.limits(weight_norm=recipe.regularization.max_norm),
+        mixing=recipe.regularization.mixing(),
+        reevaluates=recipe.optimizer.calls_objective,
         frozen=frozen,
     )
     if recipe.architecture.kind == "custom":
@@ -64,26 +75,32 @@ def _make_loss(loss: Loss, recipe: Recipe, data: DataBundle) -> LossCallable:
 
 def _make_model(recipe: Recipe, data: DataBundle) -> nn.Module:
     with isolated_rng(recipe.seed, "model"):
-        model = recipe.architecture.build(
-            data.input_shape,
-            data.outputs,
-            norm=recipe.norm,
-            dropout=recipe.regularization.dropout,
-        )
+        model = recipe.architecture.build(data.input_shape, data.outputs, hidden=recipe.hidden)
         if any(is_lazy(parameter) for parameter in model.parameters()):
             _materialize(model, data)
         if recipe.init is not None:
-            recipe.init.apply(model, activation=recipe.architecture.activation)
+            recipe.init.apply(
+                model,
+                activation=recipe.architecture.activation,
+                inputs=_first_inputs(data, INIT_EXAMPLES),
+                outputs=data.outputs,
+            )
     return model
 
 
 @torch.no_grad()
 def _materialize(model: nn.Module, data: DataBundle) -> None:
     """Lazy layers, which only a user's module has, learn their sizes from a first batch."""
-    inputs = data.examples(data.train, torch.arange(min(2, len(data.train)))).inputs.cpu()
+    inputs = _first_inputs(data, 2)
     with blaming("architecture.target", type(model).__name__):
         model.eval()(inputs)
     model.train()
+
+
+def _first_inputs(data: DataBundle, count: int) -> Tensor:
+    """The first training examples as the model sees them, on the CPU."""
+    indices = torch.arange(min(count, len(data.train)))
+    return data.examples(data.train, indices).inputs.cpu()
 
 
 @torch.no_grad()
@@ -96,5 +113,5 @@ def _try_once(bench: Bench, target: str) -> None:
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(batch.inputs):
         raise UserError(
             f"architecture.target: {target} maps inputs {list(batch.inputs.shape)} to {shape}: "
-            f"it must give logits [N, {bench.num_classes}]"
+            f"it must give [N, {bench.outputs.size}]"
         )

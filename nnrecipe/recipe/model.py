@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from nnrecipe.architectures import Architecture
 from nnrecipe.core.device import DeviceName, Precision
 from nnrecipe.core.logbook import TensorBoardTracking, Tracking
+from nnrecipe.core.shapes import Task
 from nnrecipe.core.spec import NonNegativeInt, Spec, kind_of, members
 from nnrecipe.data import Data
 from nnrecipe.init import Init
-from nnrecipe.init.scaled import KaimingNormal
-from nnrecipe.layers import Norm
+from nnrecipe.layers import Activation, Norm
+from nnrecipe.layers.hidden import Hidden
 from nnrecipe.layers.norms import NoNorm
-from nnrecipe.losses import CrossEntropy, Loss
+from nnrecipe.losses import USUAL_LOSSES, CrossEntropy, Loss
 from nnrecipe.optimizers import OptimizerSpec, Sgd
 from nnrecipe.recipe.rules import conflicts
 from nnrecipe.regularization import Regularization
@@ -37,8 +38,9 @@ def every_stage() -> tuple[Any, ...]:
 class Recipe(Spec):
     """What to train, how, and which stages to walk.
 
-    Where `init` and `norm`, or their kinds, are not given they are the architecture's own, spelled
-    out, so that a resolved recipe says everything.
+    What is not given and follows from other parts is spelled out, so that a resolved recipe says
+    everything: `init` and `norm` are the architecture's own, `loss` is the usual one for the data's
+    task, and so is `training.select_by`; `training.accumulate` is the optimizer's.
     """
 
     name: Name = Field("recipe", description="letters, digits, '.', '_', '-'; the runs' folder")
@@ -65,14 +67,45 @@ class Recipe(Spec):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
-        """Spell out what the architecture decides."""
-        architecture = _chosen(given.get("architecture")) if isinstance(given, dict) else None
-        if architecture is None:
+        """Spell out what other parts decide."""
+        if not isinstance(given, dict):
             return given
-        own = {"norm": architecture.default_norm}
-        if architecture is not _ARCHITECTURES["custom"]:
-            own["init"] = kind_of(KaimingNormal)
-        return given | {key: _of_kind(kind, given.get(key)) for key, kind in own.items()}
+        kinds, training = dict[str, str](), dict[str, Any]()
+        architecture = _chosen(given.get("architecture"), Architecture)
+        if architecture is not None:
+            kinds["norm"] = architecture.default_norm
+            if architecture.default_init is not None:
+                kinds["init"] = architecture.default_init
+        task = _task_of(given.get("data"))
+        if task is not None:
+            kinds["loss"] = USUAL_LOSSES[task]
+            training["select_by"] = USUAL_FIGURE[task]
+        optimizer = _chosen(given.get("optimizer"), OptimizerSpec)
+        if optimizer is not None and optimizer.full_batch:
+            training["accumulate"] = "epoch"
+        filled = given | {key: _of_kind(kind, given.get(key)) for key, kind in kinds.items()}
+        written = given.get("training", {})
+        return filled | ({"training": training | written} if isinstance(written, dict) else {})
+
+    @property
+    def hidden(self) -> Hidden:
+        """What goes into the hidden layers."""
+        regularization = self.regularization
+        return Hidden(
+            norm=self.norm,
+            dropout=regularization.dropout,
+            dropblock=regularization.dropblock,
+            stochastic_depth=regularization.stochastic_depth,
+        )
+
+    def started(self, *, init: Init | None, activation: Activation | None) -> Recipe:
+        """The same recipe with other initial weights and another nonlinearity; None: its own."""
+        changes: dict[str, Any] = {} if init is None else {"init": init}
+        if activation is not None:
+            changes["architecture"] = self.architecture.model_copy(
+                update={"activation": activation}
+            )
+        return self.model_copy(update=changes)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -82,7 +115,11 @@ class Recipe(Spec):
         return self
 
 
-_ARCHITECTURES: dict[str, Any] = {kind_of(member): member for member in members(Architecture)}
+USUAL_FIGURE: dict[Task, str] = {
+    "single_label": "val_accuracy",
+    "multi_label": "val_accuracy",
+    "regression": "val_r2",
+}
 
 
 def _of_kind(default: str, section: Any) -> Any:
@@ -94,9 +131,21 @@ def _of_kind(default: str, section: Any) -> Any:
     return section
 
 
-def _chosen(architecture: Any) -> Any:
-    """The class of an architecture given as a kind, a mapping or a spec; None if there is none."""
-    if isinstance(architecture, Spec):
-        return type(architecture)
-    kind = architecture.get("kind") if isinstance(architecture, dict) else architecture
-    return _ARCHITECTURES.get(kind) if isinstance(kind, str) else None
+def _chosen(section: Any, family: Any) -> Any:
+    """The member of a family that a section (a kind, a mapping or a spec) means; None for none."""
+    if isinstance(section, Spec):
+        return type(section)
+    kind = section.get("kind") if isinstance(section, dict) else section
+    word = kind.split(":")[0] if isinstance(kind, str) else None
+    return next((member for member in members(family) if kind_of(member) == word), None)
+
+
+def _task_of(data: Any) -> Task | None:
+    """What the data's targets are; None if the section is missing or wrong, which is told later."""
+    try:
+        return _DATA.validate_python(data).task
+    except ValidationError:
+        return None
+
+
+_DATA: TypeAdapter[Data] = TypeAdapter(Data)

@@ -14,19 +14,19 @@ from nnrecipe.architectures.summary import blueprint, render, summarize
 from nnrecipe.core.parameters import assign, render_table, standard_rules
 from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.targets import blaming
+from nnrecipe.stages.init import InitStage
+from nnrecipe.training.signals import render_signals
 
 if TYPE_CHECKING:
     from nnrecipe.recipe.model import Recipe
 
 
-def outline(recipe: Recipe, inputs: InputShape, classes: int) -> nn.Module:
+def outline(recipe: Recipe, inputs: InputShape, outputs: OutputSpec) -> nn.Module:
     """The network without memory for its weights, frozen where the recipe says so.
 
     Raises `UserError` if it can't be built, or if `transfer.freeze` doesn't fit it.
     """
-    dropout = recipe.regularization.dropout
-    outputs = OutputSpec(classes)
-    model = blueprint(recipe.architecture, inputs, outputs, norm=recipe.norm, dropout=dropout)
+    model = blueprint(recipe.architecture, inputs, outputs, hidden=recipe.hidden)
     rows = assign(model, standard_rules(model, recipe.transfer.freeze))
     for row in rows:
         model.get_parameter(row.path).requires_grad_(row.trainable)
@@ -38,15 +38,15 @@ def tables(recipe: Recipe) -> str:
 
     The data are loaded if the recipe doesn't tell their shape. Raises `UserError`.
     """
-    inputs, classes = recipe.data.input_shape(), recipe.data.num_classes()
-    if inputs is None or classes is None:
+    inputs, outputs = recipe.data.input_shape(), recipe.data.outputs()
+    if inputs is None or outputs is None:
         data = recipe.data.build(device=torch.device("cpu"), seed=recipe.seed)
-        inputs, classes = data.input_shape, data.outputs.num_classes
-    model = outline(recipe, inputs, classes)
+        inputs, outputs = data.input_shape, data.outputs
+    model = outline(recipe, inputs, outputs)
     with _blame(recipe.architecture):
         layers = summarize(model, inputs)
     parameters = assign(model, standard_rules(model, recipe.transfer.freeze))
-    return f"{render(layers)}\n\n{render_table(parameters)}"
+    return f"{render(layers, batch_size=recipe.training.batch_size)}\n\n{render_table(parameters)}"
 
 
 def _blame(architecture: Architecture) -> AbstractContextManager[None]:
@@ -54,3 +54,18 @@ def _blame(architecture: Architecture) -> AbstractContextManager[None]:
     if isinstance(architecture, CustomArchitecture):
         return blaming(PATH, architecture.target)
     return nullcontext()
+
+
+def activation_tables(recipe: Recipe) -> str:
+    """The signals of the untrained network, layer by layer, on the recipe's own data.
+
+    Mean, spread and saturation of what leaves each layer, and the size of the gradient that comes
+    back to it. Raises `UserError`.
+    """
+    from nnrecipe.recipe.bench import make_bench
+
+    data = recipe.data.build(device=torch.device("cpu"), seed=recipe.seed)
+    bench = make_bench(recipe, data, device=torch.device("cpu"))
+    with _blame(recipe.architecture):
+        layers = InitStage().layers(bench, bench.make_model())
+    return render_signals(layers)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from nnrecipe.core.errors import Problem, RecipeError
 from nnrecipe.core.spec import Spec
-from nnrecipe.recipe.merging import spell_out
+from nnrecipe.recipe.merging import kind_entries, spell_out
 from nnrecipe.recipe.nodes import DEFAULT, Node, Origin, Path, dotted, shown, to_nodes
 from nnrecipe.recipe.slots import Slot, written_kind
 from nnrecipe.recipe.yaml_source import DEEPEST, parse_yaml
@@ -63,6 +63,8 @@ class _Override:
         below = opened.entries.get(segment)
         new = self.edited(below, slot.child(segment, opened), depth + 1)
         kept = {key: child for key, child in opened.entries.items() if key != segment or new}
+        if new and segment == "kind" and slot.kinds:
+            return replace(opened, value={**kept, **kind_entries(new, slot)})
         return replace(opened, value={**kept, segment: new} if new else kept)
 
     def final(self, node: Node | None, slot: Slot) -> Node | None:

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
 
+from nnrecipe.architectures.refusals import obstacles
 from nnrecipe.core.errors import UserError, conflict
-from nnrecipe.core.shapes import InputShape, OutputSpec
+from nnrecipe.core.shapes import InputShape, Task
 from nnrecipe.core.spec import kind_of, members
 from nnrecipe.data.image_folder import ImageFolder
 from nnrecipe.layers.norms import BatchNorm
-from nnrecipe.losses import CrossEntropy
+from nnrecipe.losses import Loss
 from nnrecipe.recipe.network import outline
+from nnrecipe.schedulers import Plateau
 from nnrecipe.stages import Stage
+from nnrecipe.stages.init import InitStage
 from nnrecipe.stages.overfit import OverfitStage
 
 if TYPE_CHECKING:
@@ -24,28 +27,32 @@ if TYPE_CHECKING:
 ORDER = tuple(kind_of(stage) for stage in members(Stage))
 """The kinds of stages, in the order in which a recipe walks them."""
 
+FIGURES: dict[Task, tuple[str, ...]] = {
+    "single_label": ("accuracy", "loss"),
+    "multi_label": ("accuracy", "f1", "loss"),
+    "regression": ("r2", "loss"),
+}
+"""What can be watched on the validation split, by task."""
+
 
 def conflicts(recipe: Recipe) -> Iterator[PydanticCustomError]:
     """Everything in which the parts don't fit each other."""
     yield from _network(recipe)
     yield from _batches(recipe)
     yield from _loss(recipe)
+    yield from _figures(recipe)
+    yield from _full_batch(recipe)
+    yield from _mixing(recipe)
     yield from _stages(recipe)
+    yield from _comparisons(recipe)
     yield from _schedule(recipe)
 
 
 def _network(recipe: Recipe) -> Iterator[PydanticCustomError]:
     """Whether the architecture can be built as it is asked for."""
-    architecture, dropout = recipe.architecture, recipe.regularization.dropout
-    refused = False
-    if dropout and not architecture.takes_dropout:
-        message = f"{architecture.kind} takes no dropout, got {dropout:g}"
-        yield conflict("regularization.dropout", message, "leave it out, or use regularization.l2")
-        refused = True
-    if recipe.norm.normalizes and not architecture.takes_norm:
-        message = f"{architecture.kind} takes no norm, got {recipe.norm.kind}"
-        yield conflict("norm", message, "leave it out: the network's own code has its norms")
-        refused = True
+    architecture = recipe.architecture
+    refused = obstacles(architecture, recipe.hidden)
+    yield from (conflict(path, reason) for path, reason in refused)
     if refused or architecture.kind == "custom":
         return
     try:
@@ -56,12 +63,12 @@ def _network(recipe: Recipe) -> Iterator[PydanticCustomError]:
 
 def _try_to_build(recipe: Recipe) -> None:
     """Build the network without memory for its weights, as far as the data's shape is known."""
-    inputs, classes = recipe.data.input_shape(), recipe.data.num_classes()
+    inputs, outputs = recipe.data.input_shape(), recipe.data.outputs()
     shape = inputs or _size_alone(recipe)
     if shape is not None:
         recipe.architecture.check_inputs(shape)
-    if inputs is not None and classes is not None:
-        outline(recipe, inputs, classes)
+    if inputs is not None and outputs is not None:
+        outline(recipe, inputs, outputs)
 
 
 def _size_alone(recipe: Recipe) -> InputShape | None:
@@ -72,7 +79,7 @@ def _size_alone(recipe: Recipe) -> InputShape | None:
 
 def _batches(recipe: Recipe) -> Iterator[PydanticCustomError]:
     """Whether batch norm gets more than one example to take statistics of."""
-    if not isinstance(recipe.norm, BatchNorm):
+    if not isinstance(recipe.norm, BatchNorm) or recipe.norm.frozen:
         return
     sizes = {"training.batch_size": recipe.training.batch_size, "data.limit": recipe.data.limit}
     for stage in recipe.stages:
@@ -85,15 +92,76 @@ def _batches(recipe: Recipe) -> Iterator[PydanticCustomError]:
 
 
 def _loss(recipe: Recipe) -> Iterator[PydanticCustomError]:
-    """Whether each class has its weight."""
-    loss, classes = recipe.loss, recipe.data.num_classes()
-    listed = isinstance(loss, CrossEntropy) and isinstance(loss.class_weights, tuple)
-    if not listed or classes is None:
+    """Whether the loss is one for the data's targets and for what the network puts out."""
+    loss, task, outputs = recipe.loss, recipe.data.task, recipe.data.outputs()
+    if task not in loss.tasks:
+        message = f"{loss.kind} is for {' and '.join(sorted(loss.tasks))}, and the data are {task}"
+        fitting = [kind_of(member) for member in members(Loss) if task in member.tasks]
+        yield conflict("loss.kind", message, f"use {' or '.join(fitting)}")
+        return
+    if loss.expects_log_probabilities and recipe.architecture.kind != "custom":
+        message = (
+            f"{loss.kind} takes log-probabilities, and {recipe.architecture.kind} gives logits"
+        )
+        yield conflict("loss.kind", message, "use cross_entropy, which does both")
+    if outputs is None:
         return
     try:
-        loss.build(OutputSpec(classes))
+        loss.check_outputs(outputs)
     except UserError as error:
         yield _as_conflict(error, "loss")
+
+
+def _figures(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether what is watched is measured: each task has its own figures."""
+    watched: dict[str, str] = {"training.select_by": recipe.training.select_by}
+    if recipe.regularization.early_stopping is not None:
+        watched["regularization.early_stopping.monitor"] = (
+            recipe.regularization.early_stopping.monitor
+        )
+    if isinstance(recipe.scheduler, Plateau):
+        watched["scheduler.monitor"] = recipe.scheduler.monitor
+    known = FIGURES[recipe.data.task]
+    for path, figure in watched.items():
+        if figure.removeprefix("val_").removeprefix("train_") not in known:
+            message = f"there is no {figure} where the data are {recipe.data.task}"
+            yield conflict(path, message, f"use {' or '.join(f'val_{name}' for name in known)}")
+
+
+def _full_batch(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether an optimizer that wants the gradient of all examples gets it, and gets it exactly."""
+    optimizer, training = recipe.optimizer, recipe.training
+    if optimizer.full_batch and training.accumulate != "epoch":
+        message = f"{optimizer.kind} descends by the gradient over all examples"
+        yield conflict("training.accumulate", message, "leave it out, or use another optimizer")
+    if not optimizer.calls_objective:
+        return
+    regularization = recipe.regularization
+    dropout = regularization.dropout
+    random = {
+        "regularization.dropout": dropout is not None and dropout.active,
+        "regularization.dropblock": regularization.dropblock is not None,
+        "regularization.stochastic_depth": regularization.stochastic_depth > 0,
+    }
+    for path in (path for path, active in random.items() if active):
+        message = f"{optimizer.kind} compares losses within a step, and this changes each of them"
+        yield conflict(path, message, "leave it out, or use another optimizer")
+    bounds = {
+        "training.clip_norm": training.clip_norm,
+        "training.clip_value": training.clip_value,
+        "regularization.max_norm": regularization.max_norm,
+    }
+    for path in (path for path, bound in bounds.items() if bound is not None):
+        message = f"{optimizer.kind} relies on the loss's own gradient between its steps"
+        yield conflict(path, message, "leave it out, or use another optimizer")
+
+
+def _mixing(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether there are pixels for CutMix to paste."""
+    shape = recipe.data.input_shape()
+    if recipe.regularization.cutmix and shape is not None and len(shape) != 3:
+        message = f"cutmix pastes pixels of images, and the examples are {list(shape)}"
+        yield conflict("regularization.cutmix", message, "use regularization.mixup")
 
 
 def _schedule(recipe: Recipe) -> Iterator[PydanticCustomError]:
@@ -120,3 +188,11 @@ def _stages(recipe: Recipe) -> Iterator[PydanticCustomError]:
     if recipe.optimizer.lr == "auto" and "train" in kinds and "lr_probe" not in kinds:
         remedy = "add lr_probe to stages, before train, or give a number"
         yield conflict("optimizer.lr", "auto takes what the lr_probe stage suggests", remedy)
+
+
+def _comparisons(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether the network has a nonlinearity to exchange, and can be started otherwise."""
+    compared = [stage for stage in recipe.stages if isinstance(stage, InitStage)]
+    if recipe.architecture.activation is None and any(stage.activations for stage in compared):
+        message = f"{recipe.architecture.kind} has its own nonlinearities"
+        yield conflict("stages.init.activations", message, "leave it out")

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Middle tones keep a contrast of 3 or more on white and on near-black.
 INK = "#737b87"
@@ -59,16 +60,25 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A chart: its file's stem, the stage it belongs to, a sentence on what it says, the SVG."""
+    """A chart: its file's stem, the stage it belongs to, a sentence on what it says, the SVG.
+
+    One that is `broad` takes the whole width of a page.
+    """
 
     name: str
     stage: str
     caption: str
     svg: str
+    broad: bool = False
 
 
 def sketch(paint: Callable[[Axes], None], *, size: tuple[float, float] = (4.6, 2.7)) -> str:
     """The SVG of one pair of axes that `paint` draws on; `size` is width and height in inches."""
+    return compose(lambda figure: paint(figure.add_subplot()), size=size)
+
+
+def compose(paint: Callable[[Figure], None], *, size: tuple[float, float]) -> str:
+    """The SVG of a whole figure, of several pairs of axes say, that `paint` lays out."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -76,7 +86,7 @@ def sketch(paint: Callable[[Axes], None], *, size: tuple[float, float] = (4.6, 2
     with warnings.catch_warnings(), mpl.rc_context(STYLE):
         warnings.simplefilter("ignore")  # a glyph that a font lacks is no reason to fail a run
         figure = Figure(figsize=size, layout="constrained")
-        paint(figure.add_subplot())
+        paint(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 

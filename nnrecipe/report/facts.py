@@ -35,10 +35,10 @@ def lay_out(facts: dict[str, Any], *, drawn: Collection[str] = ()) -> FactSheet:
     """Lay out the facts, except those that a chart has `drawn`."""
     values, tables = [], []
     for key, value in facts.items():
+        if key in drawn:
+            continue
         name = spoken(key)
         table = _table(name, value)
-        if key in drawn and table is None:
-            continue
         if table is None:
             values.append((name, _line(value)))
         else:

@@ -39,13 +39,15 @@ PICTURE_STAGES = {"inputs": "data"}
 class Picture:
     """An image for the page, as markup that is safe or as a data URI, with its caption.
 
-    One that is `coarse` has so few pixels that it is shown enlarged.
+    One that is `coarse` has so few pixels that it is shown enlarged; one that is `broad` takes the
+    whole width.
     """
 
     caption: str
     svg: str = ""
     uri: str = ""
     coarse: bool = False
+    broad: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ def write_html(folder: Path) -> Path:
 
 def render(report: Report, folder: Path, plots: list[Plot]) -> str:
     """The page's text."""
-    drawn = [(plot.stage, Picture(plot.caption, svg=inline(plot))) for plot in plots]
+    drawn = [
+        (plot.stage, Picture(plot.caption, svg=inline(plot), broad=plot.broad)) for plot in plots
+    ]
     pictures = [*_photographs(folder), *drawn]
     stages = {stage.stage for stage in report.stages}
     return _template().render(

@@ -21,6 +21,7 @@ from nnrecipe.report.drawing import (
     sketch,
     wide,
 )
+from nnrecipe.report.signals import signal_plots
 from nnrecipe.report.store import replace_file
 from nnrecipe.report.wording import clean, counted, number
 
@@ -31,7 +32,7 @@ PLOTS_FOLDER = "plots"
 BANDS = {"too low": INK, "good": GOOD, "exploding": BAD}
 MOST_WRITTEN_CELLS = 12
 """A confusion matrix of more classes shows shades without figures."""
-DRAWN_FACTS = frozenset({"losses", "confusion", "classes"})
+DRAWN_FACTS = frozenset({"losses", "confusion", "classes", "histograms", "compared"})
 """Facts that a chart says all of."""
 
 
@@ -39,7 +40,9 @@ def draw_plots(report: Report, metrics: Metrics) -> list[Plot]:
     """Every chart that the report and the metrics have the figures for, in the recipe's order."""
     plots: list[Plot] = []
     for stage in report.stages:
-        if stage.stage == "overfit":
+        if stage.stage == "init":
+            plots += signal_plots(stage.facts)
+        elif stage.stage == "overfit":
             plots += overfit_plots(stage.facts)
         elif stage.stage == "lr_probe":
             plots += ladder_plots(stage.facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,17 +14,19 @@ Divisor = Annotated[float, Field(strict=True, ge=1, le=LARGEST)]
 
 
 class OneCycle(Schedule):
-    """Up to lr, then down to next to nothing, both as half cosines. Smith & Topin 2018.
+    """Up to lr, then down to next to nothing, both as half cosines.
 
     It climbs by itself; a warm-up leads up to where that climb starts.
     """
+
+    source: ClassVar[str] = "Smith & Topin 2018; torch.optim.lr_scheduler.OneCycleLR"
 
     kind: Literal["one_cycle"] = "one_cycle"
     pct_start: Fraction = Field(0.3, description="share of the steps spent climbing")
     div_factor: Divisor = Field(25.0, description="the climb starts at lr / div_factor")
     final_div_factor: Divisor = Field(1e4, description="the end is the start divided by this")
 
-    def factor(self, now: Moment) -> float:
+    def at(self, now: Moment) -> float:
         """As `torch.optim.lr_scheduler.OneCycleLR` with `max_lr` = lr."""
         start = 1 / self.div_factor
         peak, last = self.pct_start * now.total_steps - 1, now.total_steps - 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from nnrecipe.core.spec import Spec
+from nnrecipe.schedulers.duration import Duration, in_steps
 from nnrecipe.schedulers.warmup import Warmup, warmup_steps
 
 
@@ -26,6 +28,10 @@ class Moment(NamedTuple):
     def epoch(self) -> int:
         """The epochs completed."""
         return self.step // self.steps_per_epoch
+
+    def steps(self, duration: Duration) -> int:
+        """The optimizer steps that `duration` means."""
+        return in_steps(duration, steps_per_epoch=self.steps_per_epoch)
 
 
 class Schedule(Spec):
@@ -48,7 +54,7 @@ class Schedule(Spec):
         return Multiplier(schedule=self, start=start, warmup_steps=warm)
 
     @abstractmethod
-    def factor(self, now: Moment) -> float:
+    def at(self, now: Moment) -> float:
         """The factor on the learning rate, the warm-up aside."""
 
 
@@ -63,5 +69,8 @@ class Multiplier:
     def __call__(self, step: int) -> float:
         """The warm-up climbs to where the schedule starts, and is never 0: no step is wasted."""
         if step < self.warmup_steps:
-            return self.schedule.factor(self.start) * (step + 1) / (self.warmup_steps + 1)
-        return self.schedule.factor(self.start._replace(step=step - self.warmup_steps))
+            return self.schedule.at(self.start) * (step + 1) / (self.warmup_steps + 1)
+        return self.schedule.at(self.start._replace(step=step - self.warmup_steps))
+
+    def observe(self, step: int, figures: Mapping[str, float]) -> None:
+        """Take in an epoch's figures, `step` steps into the training; only `plateau` heeds them."""

@@ -8,6 +8,7 @@ from nnrecipe.core.spec import ByKind
 from nnrecipe.stages.data import DataStage
 from nnrecipe.stages.ensemble import NoEnsemble
 from nnrecipe.stages.evaluate import EvaluateStage
+from nnrecipe.stages.init import InitStage
 from nnrecipe.stages.lr_probe import LrProbeStage
 from nnrecipe.stages.overfit import OverfitStage
 from nnrecipe.stages.run import Run
@@ -17,7 +18,8 @@ from nnrecipe.stages.train import TrainStage
 from nnrecipe.stages.transfer import TransferSpec
 
 Stage = Annotated[
-    DataStage | SanityStage | OverfitStage | LrProbeStage | TrainStage | EvaluateStage, ByKind()
+    DataStage | SanityStage | InitStage | OverfitStage | LrProbeStage | TrainStage | EvaluateStage,
+    ByKind(),
 ]
 """What a recipe walks through. The union's order is the recipe's."""
 

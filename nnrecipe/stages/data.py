@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from PIL import Image
@@ -19,6 +19,8 @@ from nnrecipe.stages.run import Run
 
 class DataStage(Spec):
     """Statistics, class balance and the checks of the data."""
+
+    source: ClassVar[str] = "lecture: data preprocessing"
 
     kind: Literal["data"] = "data"
     checks: tuple[DataCheck, ...] = Field(

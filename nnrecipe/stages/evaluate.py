@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.errors import UserError
@@ -15,15 +15,18 @@ from nnrecipe.data import Preprocessing
 from nnrecipe.stages.run import Run
 from nnrecipe.training.checkpoint import load_checkpoint
 from nnrecipe.training.evaluate import Evaluation, evaluate
+from nnrecipe.training.scores import ClassScore, LabelScore, ValueScore
 
 SOURCE = "lecture: look at the results"
 
 
 class EvaluateStage(Spec):
-    """Accuracy, loss, per-class figures and the confusion matrix of the best epoch's model.
+    """Loss, accuracy or error, per class, label or value, of the best epoch's model.
 
     Without a test split the validation split takes its place, and the report says so.
     """
+
+    source: ClassVar[str] = SOURCE
 
     kind: Literal["evaluate"] = "evaluate"
 
@@ -48,13 +51,13 @@ class EvaluateStage(Spec):
             model,
             data.batches(split, max(run.training.batch_size, 256)),
             bench.make_loss(),
-            num_classes=bench.num_classes,
+            outputs=bench.outputs,
             precision=bench.precision,
         )
         if name == "test":
-            run.metrics.update(test_loss=result.loss, test_accuracy=result.accuracy)
+            run.metrics |= {f"test_{figure}": value for figure, value in result.figures().items()}
         facts = {"split": name, "epoch": checkpoint["epoch"], **_facts(result, data.classes)}
-        return StageResult.of(self.kind, facts, _judge(result, name, run.metrics))
+        return StageResult.of(self.kind, facts, _judge(result, name, run))
 
 
 def _no_model() -> Finding:
@@ -68,39 +71,47 @@ def _no_model() -> Finding:
     )
 
 
-def _facts(result: Evaluation, classes: tuple[str, ...]) -> dict[str, Any]:
-    rows = zip(classes, result.recall.tolist(), result.precision.tolist(), strict=False)
-    return {
-        "examples": result.examples,
-        "loss": result.loss,
-        "accuracy": result.accuracy,
-        "per_class": {name: {"recall": r, "precision": p} for name, r, p in rows},
-        "classes": list(classes),
-        "confusion": result.confusion.tolist(),
-    }
+def _facts(result: Evaluation, names: tuple[str, ...]) -> dict[str, Any]:
+    """The figures of the whole split, and of each class, label or value."""
+    facts: dict[str, Any] = {"examples": result.examples, **result.figures()}
+    match result.score:
+        case ClassScore() as score:
+            rows = zip(names, score.recall.tolist(), score.precision.tolist(), strict=False)
+            facts["per_class"] = {name: {"recall": r, "precision": p} for name, r, p in rows}
+            facts |= {"classes": list(names), "confusion": score.confusion.tolist()}
+        case LabelScore() as score:
+            rows = zip(names, score.f1.tolist(), score.errors.tolist(), strict=True)
+            facts["per_label"] = {name: {"f1": f1, "errors": count} for name, f1, count in rows}
+        case ValueScore() as score:
+            figures = zip(score.r2.tolist(), score.mae.tolist(), score.rmse.tolist(), strict=True)
+            heads = ("r2", "mae", "rmse")
+            facts["per_value"] = {
+                name: dict(zip(heads, row, strict=True))
+                for name, row in zip(names, figures, strict=True)
+            }
+    return facts
 
 
-def _judge(result: Evaluation, split: str, metrics: dict[str, float]) -> Iterator[Finding]:
-    yield _against_guessing(result, split)
-    if split == "test" and "val_accuracy" in metrics:
-        yield _against_validation(result, metrics["val_accuracy"])
+def _judge(result: Evaluation, split: str, run: Run) -> Iterator[Finding]:
+    match result.score:
+        case ClassScore() as score:
+            yield _against_guessing(score, result.examples, split)
+        case LabelScore() as score:
+            counts, examples = run.bench.outputs.class_counts, run.bench.outputs.examples
+            yield _against_constant_labels(score, [count / examples for count in counts], split)
+        case ValueScore() as score:
+            yield _against_the_mean(score, split)
+    name, reached = result.headline
+    if split == "test" and f"val_{name}" in run.metrics:
+        yield _against_validation(name, reached, run.metrics[f"val_{name}"], result.examples)
 
 
-def _against_guessing(result: Evaluation, split: str) -> Finding:
-    """A constant guess gets the most frequent class right, and has a mean recall of 1 / C."""
-    counts = result.confusion.sum(1)
-    guess = float(counts.max() / counts.sum())
-    seen = counts > 0
-    balanced = float(result.recall[seen].mean())
-    chance = 1 / int(seen.sum())
-    noise = 3 * math.sqrt(chance * (1 - chance) / result.examples)
-    useless = result.accuracy <= guess and balanced <= chance + noise
+def _useless(measured: str, expected: str, *, useless: bool) -> Finding:
     return Finding(
         check="above_chance",
         verdict=Verdict.FAIL if useless else Verdict.PASS,
-        measured=f"accuracy {result.accuracy:.4f}, mean recall {balanced:.4f} "
-        f"on {result.examples} {split} examples",
-        expected=f"above a constant guess: {guess:.4f}, {chance:.4f}",
+        measured=measured,
+        expected=expected,
         cause=Cause.UNDERFITTING if useless else None,
         confidence=0.3 if useless else 0.0,
         advice="The model does no better than a constant guess." if useless else "",
@@ -108,13 +119,53 @@ def _against_guessing(result: Evaluation, split: str) -> Finding:
     )
 
 
-def _against_validation(result: Evaluation, validation: float) -> Finding:
-    spread = math.sqrt(max(validation * (1 - validation), 0.01) / result.examples)
-    apart = validation - result.accuracy > max(0.05, 5 * spread)
+def _against_guessing(score: ClassScore, examples: int, split: str) -> Finding:
+    """A constant guess gets the most frequent class right, and has a mean recall of 1 / C."""
+    counts = score.confusion.sum(1)
+    guess = float(counts.max() / counts.sum())
+    seen = counts > 0
+    balanced = float(score.recall[seen].mean())
+    chance = 1 / int(seen.sum())
+    noise = 3 * math.sqrt(chance * (1 - chance) / examples)
+    return _useless(
+        f"accuracy {score.accuracy:.4f}, mean recall {balanced:.4f} on {examples} {split} examples",
+        f"above a constant guess: {guess:.4f}, {chance:.4f}",
+        useless=score.accuracy <= guess and balanced <= chance + noise,
+    )
+
+
+def _against_constant_labels(score: LabelScore, shares: list[float], split: str) -> Finding:
+    """The best constant guess says of each label what most training examples say.
+
+    Where labels are rare it is right nearly always, but it finds none of them: its F1 is 0.
+    """
+    figures = score.figures()
+    guess = sum(max(share, 1 - share) for share in shares) / len(shares)
+    said = sum(2 * share / (1 + share) if share > 0.5 else 0.0 for share in shares) / len(shares)
+    return _useless(
+        f"accuracy {figures['accuracy']:.4f}, F1 {figures['f1']:.4f} "
+        f"on {score.examples} {split} examples",
+        f"above a constant guess: {guess:.4f}, {said:.4f}",
+        useless=figures["accuracy"] <= guess and figures["f1"] <= said + 0.01,
+    )
+
+
+def _against_the_mean(score: ValueScore, split: str) -> Finding:
+    r2 = score.figures()["r2"]
+    return _useless(
+        f"R2 {r2:.4f} on {score.examples} {split} examples",
+        "above 0, which the targets' mean would reach",
+        useless=r2 <= 0,
+    )
+
+
+def _against_validation(name: str, reached: float, validation: float, examples: int) -> Finding:
+    spread = math.sqrt(max(validation * (1 - validation), 0.01) / examples)
+    apart = validation - reached > max(0.05, 5 * spread)
     return Finding(
         check="val_against_test",
         verdict=Verdict.WARN if apart else Verdict.PASS,
-        measured=f"{validation:.4f} in validation, {result.accuracy:.4f} in test",
+        measured=f"{name} {validation:.4f} in validation, {reached:.4f} in test",
         expected="within 0.05 of each other",
         cause=Cause.DISTRIBUTION_SHIFT if apart else None,
         confidence=0.5 if apart else 0.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import islice, pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,6 +20,8 @@ from nnrecipe.training.ladder import Band, Rung, bands, climb, rates, start_loss
 
 SOURCE = "lecture: babysitting the learning process"
 MOST_STEPS, FEWEST_STEPS = 40, 12
+FULL_BATCH = 1000
+"""Examples that stand for the whole training split on a ladder of full-batch descent."""
 RUNG_FLOPS = 6e11
 """What a rung of more than the fewest steps may cost: some ten seconds on two cores."""
 
@@ -30,6 +32,8 @@ class LrProbeStage(Spec):
     Nothing of it is kept: each rung has a model and an optimizer of its own, and the global random
     generators are put back.
     """
+
+    source: ClassVar[str] = SOURCE
 
     kind: Literal["lr_probe"] = "lr_probe"
     lowest: PositiveFloat = Field(1e-6, description="the lowest learning rate that is tried")
@@ -67,8 +71,13 @@ class LrProbeStage(Spec):
 
 
 def _batches(run: Run, steps: int) -> list[Batch]:
-    """The same batches for every rate: the first of as many epochs as it takes."""
+    """The same batches for every rate: the first of as many epochs as it takes.
+
+    Where the recipe descends by the gradient of all examples, one large batch stands for them.
+    """
     data, found, epoch = run.bench.data, list[Batch](), 0
+    if run.training.accumulate == "epoch":
+        return [run.bench.sample(data.train, FULL_BATCH)] * steps
     while len(found) < steps:
         draw = generator(run.bench.seed, "lr_probe", epoch)
         found += islice(
@@ -86,7 +95,8 @@ def _affordable(run: Run) -> int:
     examples = run.bench.sample(run.bench.data.train, 2)
     with FlopCounterMode(display=False) as counter:
         run.bench.loss_of(run.bench.make_model(), examples).backward()
-    per_step = counter.get_total_flops() / len(examples.targets) * run.bench.batch_size
+    size = FULL_BATCH if run.training.accumulate == "epoch" else run.bench.batch_size
+    per_step = counter.get_total_flops() / len(examples.targets) * size
     return min(MOST_STEPS, max(FEWEST_STEPS, int(RUNG_FLOPS / max(per_step, 1))))
 
 

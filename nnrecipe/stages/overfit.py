@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -22,7 +22,7 @@ from nnrecipe.data.batch import Batch
 from nnrecipe.optimizers import Adam
 from nnrecipe.stages.run import Run
 from nnrecipe.training.evaluate import Evaluation, evaluate
-from nnrecipe.training.setup import TrainSetup
+from nnrecipe.training.setup import Limits, TrainSetup
 from nnrecipe.training.steps import train_steps
 
 KNOWN_GOOD_RATES = (1e-3, 1e-2, 1e-4)
@@ -31,20 +31,23 @@ KNOWN_GOOD_RATES = (1e-3, 1e-2, 1e-4)
 class OverfitStage(Spec):
     """Trains on a few examples, all of them in every step.
 
+    A classifier has to recognise each of them, a regression to explain their targets' variance.
     Regularization, weight decay, dropout and augmentation are off.
     """
+
+    source: ClassVar[str] = "lecture: sanity check, overfit a tiny subset"
 
     kind: Literal["overfit"] = "overfit"
     examples: Count = Field(20, description="training examples, as many of each class as possible")
     steps: Count = Field(200, description="optimizer steps at most")
     target_loss: NonNegativeFloat = Field(
-        0.02, description="stop when all examples are recognised and the loss is below this"
+        0.02, description="stop when all examples are right and the loss is below this"
     )
 
     def run(self, run: Run) -> StageResult:
         """Try with the recipe's optimizer; if that fails, with others that are known to be good."""
         bench = run.bench
-        chosen = _one_of_each(bench.data.train.targets, self.examples, seed=bench.seed)
+        chosen = _chosen(bench, self.examples)
         batch = bench.data.examples(bench.data.train, chosen)
         run.progress.begin(self.kind)
         attempts: list[Attempt] = []
@@ -55,11 +58,10 @@ class OverfitStage(Spec):
         first = attempts[0]
         facts = {
             "examples": len(chosen),
-            "accuracy": first.accuracy,
-            "loss": first.loss,
+            **first.end.figures(),
             "steps": len(first.losses),
             "losses": first.losses,
-            "attempts": {attempt.label: attempt.accuracy for attempt in attempts},
+            "attempts": {attempt.label: attempt.end.headline[1] for attempt in attempts},
         }
         starts_low = run.schedule(0) < 0.5
         finding = judge_overfit(bench, batch, attempts, starts_low=starts_low)
@@ -67,7 +69,7 @@ class OverfitStage(Spec):
 
     def _attempt(self, way: _Way, batch: Batch, bench: Bench) -> Attempt:
         def ended() -> Evaluation:
-            return evaluate(way.setup.model, [batch], way.setup.loss, num_classes=bench.num_classes)
+            return evaluate(way.setup.model, [batch], way.setup.loss, outputs=bench.outputs)
 
         losses: list[Tensor] = []
         with isolated_rng(bench.seed, self.kind):
@@ -77,15 +79,13 @@ class OverfitStage(Spec):
                     continue
                 loss = record.loss.item()
                 # Training mode may be ahead: the running statistics of batch norm lag behind.
-                if math.isnan(loss) or (loss < self.target_loss and ended().accuracy == 1):
+                if math.isnan(loss) or (loss < self.target_loss and ended().score.solved):
                     break
-        end = ended()
         return Attempt(
             label=way.label,
             lower=way.lower,
             losses=torch.stack(losses).tolist(),
-            accuracy=end.accuracy,
-            loss=end.loss,
+            end=ended(),
             model=way.setup.model,
         )
 
@@ -111,12 +111,16 @@ def _ways(bench: Bench) -> Iterator[_Way]:
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
         setup = bench.setup(model, lr=rate, regularized=False)
         adam = Adam().build([{"params": trainable, "lr": rate}], lr=rate)
-        yield _Way(f"adam at {rate:g}", replace(setup, optimizer=adam, clip_norm=None))
+        free = replace(setup, optimizer=adam, limits=Limits(), reevaluates=False)
+        yield _Way(f"adam at {rate:g}", free)
 
 
-def _one_of_each(targets: Tensor, size: int, *, seed: int) -> Tensor:
-    """`size` indices, drawn class by class in turn, so that every class has its share."""
-    order = torch.randperm(len(targets), generator=generator(seed, "overfit"))
+def _chosen(bench: Bench, size: int) -> Tensor:
+    """`size` indices of training examples; of classes, drawn in turn, each with its share."""
+    targets = bench.data.train.targets
+    order = torch.randperm(len(targets), generator=generator(bench.seed, "overfit"))
+    if bench.outputs.task != "single_label":
+        return order[:size]
     shuffled = targets[order]
     rank = torch.zeros_like(shuffled)
     for label in shuffled.unique():

@@ -13,9 +13,8 @@ from nnrecipe.core.findings import StageResult
 from nnrecipe.core.logbook import Logbook
 from nnrecipe.core.progress import Progress
 from nnrecipe.regularization import EarlyStopping
-from nnrecipe.schedulers import Scheduler
+from nnrecipe.schedulers import Multiplier, Scheduler
 from nnrecipe.training import TrainingSpec
-from nnrecipe.training.setup import Schedule
 
 
 @dataclass
@@ -46,11 +45,12 @@ class Run:
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training split."""
-        return self.bench.data.steps_per_epoch(self.training.batch_size)
+        batches = self.bench.data.steps_per_epoch(self.training.batch_size)
+        return self.training.steps_per_epoch(batches)
 
     @property
-    def schedule(self) -> Schedule:
-        """The factor on the learning rate, by optimizer step, over the whole training."""
+    def schedule(self) -> Multiplier:
+        """The factor on the learning rate, by optimizer step, over the whole training; anew."""
         total = self.steps_per_epoch * self.training.epochs
         return self.scheduler.build(total, steps_per_epoch=self.steps_per_epoch)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -16,6 +16,8 @@ from nnrecipe.stages.run import Run
 
 class SanityStage(Spec):
     """Outputs, loss, regularization and gradients of the untrained model."""
+
+    source: ClassVar[str] = "lecture: sanity checks"
 
     kind: Literal["sanity"] = "sanity"
     checks: tuple[SanityCheck, ...] = Field(

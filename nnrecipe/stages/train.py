@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from nnrecipe.checks.history import judge_history
 from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.spec import Spec
 from nnrecipe.stages.run import Run
+from nnrecipe.training.averaging import Average
 from nnrecipe.training.checkpoint import save_checkpoint
-from nnrecipe.training.course import Course, figures
+from nnrecipe.training.course import Course
 from nnrecipe.training.fit import EpochRecord, fit
 from nnrecipe.training.setup import TrainSetup
 
 
 class TrainStage(Spec):
     """The whole training: after each epoch an evaluation on the validation split."""
+
+    source: ClassVar[str] = "lecture: babysitting the learning process"
 
     kind: Literal["train"] = "train"
 
@@ -30,29 +33,40 @@ class TrainStage(Spec):
             bench.make_model(),
             lr=rate,
             schedule=run.schedule,
+            accumulate=training.accumulate,
             monitor_every=training.monitor_every,
         )
+        average = training.average.build(setup.model, epochs=training.epochs)
         start = bench.start_loss()
         course = Course(training.select_by, run.early_stopping)
         run.checkpoints.mkdir(exist_ok=True)
         run.progress.begin(self.kind, total=training.epochs * run.steps_per_epoch)
         with isolated_rng(bench.seed, self.kind):
-            for record in fit(setup, bench.data, training, seed=bench.seed, progress=run.progress):
+            epochs = fit(
+                setup,
+                bench.data,
+                training,
+                average=average,
+                seed=bench.seed,
+                progress=run.progress,
+            )
+            for record in epochs:
                 is_best = course.add(record)
                 _log(run, record, rate=rate)
-                _save(run, setup, record, is_best=is_best)
+                _save(run, setup, average, record, is_best=is_best)
                 run.progress.advance(0, note=_note(record))
                 if course.should_stop:
                     break
         findings = judge_history(
             course.records,
             start_loss=start,
-            chance=bench.chance or bench.data.outputs.chance_loss,
+            chance=start if bench.chance is None else bench.chance,
             learning_rate=rate,
-            classes=bench.num_classes,
         )
         run.metrics.update(course.metrics())
-        facts = {"learning_rate": rate, "start_loss": start, **course.facts()}
+        parameters = sum(parameter.numel() for parameter in setup.model.parameters())
+        facts = {"learning_rate": rate, "start_loss": start, "parameters": parameters}
+        facts |= course.facts()
         return StageResult.of(self.kind, facts, findings)
 
 
@@ -68,8 +82,10 @@ def _no_rate() -> Finding:
 
 
 def _note(record: EpochRecord) -> str:
-    accuracy = figures(record).get("val_accuracy")
-    shown = "" if accuracy is None else f", val accuracy {accuracy:.4f}"
+    shown = ""
+    if record.validation is not None:
+        name, value = record.validation.headline
+        shown = f", val {name} {value:.4f}"
     return f"epoch {record.epoch}: loss {record.train_loss:.4f}{shown}"
 
 
@@ -86,7 +102,7 @@ def _log(run: Run, record: EpochRecord, *, rate: float) -> None:
         )
     values: dict[str, float] = {
         "epoch": record.epoch,
-        **figures(record),
+        **record.figures(),
         "lr": rate * record.rate_factor,
     }
     if record.penalty:
@@ -94,20 +110,27 @@ def _log(run: Run, record: EpochRecord, *, rate: float) -> None:
     run.logbook.scalars(record.step, values)
 
 
-def _save(run: Run, setup: TrainSetup, record: EpochRecord, *, is_best: bool) -> None:
-    """Write `last.pt`, which training can go on from, and `best.pt`, which it is used from."""
+def _save(
+    run: Run, setup: TrainSetup, average: Average, record: EpochRecord, *, is_best: bool
+) -> None:
+    """Write `last.pt`, which training can go on from, and `best.pt`, which it is used from.
+
+    Their `model` is what was evaluated; where that is an average, `last.pt` has the trained weights
+    too.
+    """
     state: dict[str, Any] = {
-        "model": setup.model.state_dict(),
+        "model": average.model.state_dict(),
         "preprocessing": run.bench.data.preprocessing.state_dict(),
         "classes": list(run.bench.data.classes),
         "input_shape": list(run.bench.data.input_shape),
         "recipe": run.recipe,
         "epoch": record.epoch,
         "step": record.step,
-        "figures": figures(record),
+        "figures": record.figures(),
     }
     if is_best:
         save_checkpoint(run.checkpoints / "best.pt", state)
-    save_checkpoint(
-        run.checkpoints / "last.pt", state | {"optimizer": setup.optimizer.state_dict()}
-    )
+    state["optimizer"] = setup.optimizer.state_dict()
+    if average.model is not setup.model:
+        state["trained_model"] = setup.model.state_dict()
+    save_checkpoint(run.checkpoints / "last.pt", state)

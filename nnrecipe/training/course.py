@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from nnrecipe.regularization import EarlyStopping
 from nnrecipe.training.fit import EpochRecord
 
-Figure = Literal["val_accuracy", "val_loss"]
+SMALLER_IS_BETTER = ("loss", "mae", "rmse")
 
 
 @dataclass
 class Course:
     """Collects the records of `fit`.
 
-    The best epoch has the best figure; of several with the same accuracy, the lowest loss.
+    The best epoch has the best figure (`val_accuracy`, say); of several with the same one, the
+    lowest loss.
     """
 
-    select_by: Figure
+    select_by: str
     stopping: EarlyStopping | None
     records: list[EpochRecord] = field(default_factory=list)
     best: EpochRecord | None = None
@@ -44,7 +45,7 @@ class Course:
 
     def metrics(self) -> dict[str, float]:
         """The figures of the best epoch, or of the last if none was evaluated."""
-        return figures(self.best or self.records[-1])
+        return (self.best or self.records[-1]).figures()
 
     def facts(self) -> dict[str, Any]:
         """What the report says of the training as a whole."""
@@ -54,7 +55,7 @@ class Course:
             "steps": self.records[-1].step,
             "stopped_early": self.should_stop,
             "seconds_per_epoch": sum(r.seconds for r in self.records) / len(self.records),
-            "history": [{"epoch": record.epoch, **figures(record)} for record in self.records],
+            "history": [{"epoch": record.epoch, **record.figures()} for record in self.records],
         }
 
     def _wait(self, record: EpochRecord) -> None:
@@ -67,17 +68,9 @@ class Course:
             self._waited += 1
 
 
-def figures(record: EpochRecord) -> dict[str, float]:
-    """Loss and accuracy of an epoch, by the names that `report.json` uses."""
-    found = {"train_loss": record.train_loss, "train_accuracy": record.train_accuracy}
-    if record.validation is not None:
-        found["val_loss"] = record.validation.loss
-        found["val_accuracy"] = record.validation.accuracy
-    return found
-
-
-def _score(record: EpochRecord, figure: Figure) -> float:
+def _score(record: EpochRecord, figure: str) -> float:
     """The figure with its sign turned so that larger is better; minus infinity if it is missing."""
     if record.validation is None or not math.isfinite(record.validation.loss):
         return -math.inf
-    return record.validation.accuracy if figure == "val_accuracy" else -record.validation.loss
+    value = record.figures()[figure]
+    return -value if figure.removeprefix("val_") in SMALLER_IS_BETTER else value

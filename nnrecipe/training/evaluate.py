@@ -9,39 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from nnrecipe.core.device import Precision, autocast
+from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable
+from nnrecipe.training.scores import Score, score_of
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The mean loss and the confusion matrix of a split.
-
-    `confusion`: [C, C] counts on the CPU, a row for each true class, a column for each prediction.
-    """
+    """The mean loss over a split's `examples`, and how right the outputs are."""
 
     loss: float
-    confusion: Tensor
+    examples: int
+    score: Score
+
+    def figures(self) -> dict[str, float]:
+        """The loss and the score's figures by name."""
+        return {"loss": self.loss, **self.score.figures()}
 
     @property
-    def examples(self) -> int:
-        """How many examples were evaluated."""
-        return int(self.confusion.sum())
-
-    @property
-    def accuracy(self) -> float:
-        """The share of examples whose largest logit is their target."""
-        return float(self.confusion.diagonal().sum() / self.confusion.sum())
-
-    @property
-    def recall(self) -> Tensor:
-        """[C] The share of each class that is recognised; NaN for a class without examples."""
-        return self.confusion.diagonal() / self.confusion.sum(1)
-
-    @property
-    def precision(self) -> Tensor:
-        """[C] The share of each class's predictions that are right; NaN if there are none."""
-        return self.confusion.diagonal() / self.confusion.sum(0)
+    def headline(self) -> tuple[str, float]:
+        """The name and the value of the score's first figure, which is 1 where all is right."""
+        return next(iter(self.score.figures().items()))
 
 
 @torch.inference_mode()
@@ -50,7 +39,7 @@ def evaluate(
     batches: Iterable[Batch],
     loss: LossCallable,
     *,
-    num_classes: int,
+    outputs: OutputSpec,
     precision: Precision = "fp32",
 ) -> Evaluation:
     """Evaluate in eval mode, and leave the model in the mode it was in.
@@ -61,20 +50,16 @@ def evaluate(
     model.eval()
     losses: list[Tensor] = []
     sizes: list[int] = []
-    confusion: Tensor | None = None
+    score = score_of(outputs)
     for inputs, targets in batches:
         with autocast(inputs.device, precision):
-            logits = model(inputs)
-            losses.append(loss(logits, targets))
+            made = model(inputs)
+            losses.append(loss(made, targets))
         sizes.append(len(targets))
-        # A model with more outputs than there are classes still has a place for every prediction.
-        side = max(num_classes, logits.shape[1])
-        pairs = torch.bincount(targets * side + logits.argmax(1), minlength=side * side)
-        confusion = pairs if confusion is None else confusion + pairs
+        score.add(made, targets)
     model.train(was_training)
-    if confusion is None:
+    if not sizes:
         raise ValueError("there is nothing to evaluate: the split is empty")
     weights = torch.tensor(sizes, dtype=torch.float64)
     mean = (torch.stack(losses).cpu().double() * weights).sum() / weights.sum()
-    side = int(len(confusion) ** 0.5)
-    return Evaluation(loss=float(mean), confusion=confusion.cpu().view(side, side))
+    return Evaluation(loss=float(mean), examples=sum(sizes), score=score)

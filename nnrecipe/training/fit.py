@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nnrecipe.core.progress import Progress
 from nnrecipe.core.seeding import generator, seed_everything
 from nnrecipe.data import DataBundle
+from nnrecipe.data.batch import Batch
+from nnrecipe.training.averaging import Average, recompute_statistics
 from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.setup import TrainSetup
 from nnrecipe.training.spec import TrainingSpec
@@ -38,13 +40,22 @@ class EpochRecord:
     epoch: int
     step: int
     train_loss: float
-    train_accuracy: float
+    train_accuracy: float | None
     penalty: float
     validation: Evaluation | None
     rate_factor: float
     seconds: float
     diverged_at: int | None
     monitored: dict[int, Monitored]
+
+    def figures(self) -> dict[str, float]:
+        """Loss and scores by the names that `report.json` uses."""
+        found = {"train_loss": self.train_loss}
+        if self.train_accuracy is not None:
+            found["train_accuracy"] = self.train_accuracy
+        if self.validation is not None:
+            found |= {f"val_{name}": value for name, value in self.validation.figures().items()}
+        return found
 
 
 @dataclass
@@ -60,7 +71,8 @@ class _Sums:
 
     def add(self, record: StepRecord) -> None:
         self.losses.append(record.loss)
-        self.correct.append(record.correct)
+        if record.correct is not None:
+            self.correct.append(record.correct)
         self.sizes.append(record.examples)
         self.rate_factor = record.rate_factor
         if record.penalty is not None:
@@ -78,11 +90,12 @@ class _Sums:
         broken = (~torch.isfinite(torch.stack(self.losses))).nonzero()
         return int(broken[0]) if len(broken) else None
 
-    def means(self) -> tuple[float, float, float]:
+    def means(self) -> tuple[float, float | None, float]:
         """(loss, accuracy, penalty), each the mean over the examples seen."""
         sizes = torch.tensor(self.sizes, dtype=torch.float64)
         loss = float((torch.stack(self.losses).cpu().double() * sizes).sum() / sizes.sum())
-        accuracy = float(torch.stack(self.correct).sum()) / float(sizes.sum())
+        right = float(torch.stack(self.correct).sum()) if self.correct else None
+        accuracy = None if right is None else right / float(sizes.sum())
         penalty = float(torch.stack(self.penalties).mean()) if self.penalties else 0.0
         return loss, accuracy, penalty
 
@@ -92,53 +105,70 @@ def fit(
     data: DataBundle,
     training: TrainingSpec,
     *,
+    average: Average,
     seed: int,
     progress: Progress,
 ) -> Iterator[EpochRecord]:
     """Train epoch by epoch; stops by itself only when the loss is no longer finite.
 
     Every epoch draws its order, augmentation and dropout from seeds of its own, so an epoch comes
-    out the same whether or not its predecessors ran in the same process.
+    out the same whether or not its predecessors ran in the same process. What is evaluated is the
+    `average` of the weights.
     """
-    per_epoch = data.steps_per_epoch(training.batch_size)
+    first_step = 0
     for epoch in range(1, training.epochs + 1):
         started = time.perf_counter()
         seed_everything(seed, "epoch", epoch)
-        batches = data.training_batches(
-            training.batch_size,
-            generator=generator(seed, "order", epoch),
-            shuffle=training.shuffle,
-        )
-        sums, first_step = _Sums(), (epoch - 1) * per_epoch
-        for record in train_steps(setup, batches, first_step=first_step):
-            sums.add(record)
+        sums = _Sums()
+        batches = _batches(data, training, seed, epoch)
+        for step in train_steps(setup, batches, first_step=first_step):
+            sums.add(step)
+            average.after_step()
             progress.advance()
-            if record.sample is not None and sums.first_non_finite() is not None:
+            if step.sample is not None and sums.first_non_finite() is not None:
                 break
         loss, accuracy, penalty = sums.means()
         broken = sums.first_non_finite()
-        yield EpochRecord(
+        validation = None
+        if broken is None:
+            average.after_epoch(epoch)
+            if average.needs_statistics:
+                again = _batches(data, training, seed, epoch)
+                recompute_statistics(average.model, again, precision=setup.precision)
+            validation = validate(setup, average.model, data, training)
+        record = EpochRecord(
             epoch=epoch,
             step=first_step + len(sums.sizes),
             train_loss=loss,
             train_accuracy=accuracy,
             penalty=penalty,
-            validation=validate(setup, data, training) if broken is None else None,
+            validation=validation,
             rate_factor=sums.rate_factor,
             seconds=time.perf_counter() - started,
             diverged_at=None if broken is None else first_step + broken,
             monitored=sums.monitored,
         )
+        setup.schedule.observe(record.step, record.figures())
+        yield record
         if broken is not None:
             return
+        first_step = record.step
 
 
-def validate(setup: TrainSetup, data: DataBundle, training: TrainingSpec) -> Evaluation:
-    """Evaluate on the validation split."""
+def _batches(data: DataBundle, training: TrainingSpec, seed: int, epoch: int) -> Iterator[Batch]:
+    return data.training_batches(
+        training.batch_size, generator=generator(seed, "order", epoch), shuffle=training.shuffle
+    )
+
+
+def validate(
+    setup: TrainSetup, model: nn.Module, data: DataBundle, training: TrainingSpec
+) -> Evaluation:
+    """Evaluate a model on the validation split."""
     return evaluate(
-        setup.model,
+        model,
         data.batches(data.val, max(training.batch_size, 256)),
         setup.loss,
-        num_classes=len(data.classes),
+        outputs=data.outputs,
         precision=setup.precision,
     )

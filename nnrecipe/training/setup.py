@@ -2,35 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal
 
 import torch
 from torch import nn
 
 from nnrecipe.core.device import Precision
+from nnrecipe.core.shapes import Task
+from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable
 from nnrecipe.regularization import Penalty
+from nnrecipe.regularization.mixing import Mixing
+from nnrecipe.schedulers import Constant, Multiplier
 
-Schedule = Callable[[int], float]
-"""Optimizer step, from 0 -> factor on the learning rate."""
+CONSTANT = Constant().build(1, steps_per_epoch=1)
+"""The schedule that leaves the learning rate alone."""
+
+Accumulate = int | Literal["epoch"]
+"""How many batches make one optimizer step; `epoch`: all of them."""
 
 
-def constant(_step: int) -> float:
-    """The schedule that leaves the learning rate alone."""
-    return 1.0
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on a step: on the gradient's norm, on its entries, on the norms of the weights.
+
+    `weight_norm` bounds the incoming weights of each unit. None leaves free.
+    """
+
+    gradient_norm: float | None = None
+    gradient_value: float | None = None
+    weight_norm: float | None = None
 
 
 @dataclass(frozen=True)
 class TrainSetup:
-    """A model and everything that changes it; `train_steps` does the changing."""
+    """A model and everything that changes it; `train_steps` does the changing.
+
+    `reevaluates` says that one step of the optimizer computes the loss several times.
+    """
 
     model: nn.Module
     loss: LossCallable
     optimizer: torch.optim.Optimizer
     penalty: Penalty
     device: torch.device
+    task: Task = "single_label"
     precision: Precision = "fp32"
-    schedule: Schedule = constant
-    clip_norm: float | None = None
+    schedule: Multiplier = CONSTANT
+    limits: Limits = field(default_factory=Limits)
+    mixing: Mixing = field(default_factory=Mixing)
+    accumulate: Accumulate = 1
+    reevaluates: bool = False
     monitor_every: int | None = None
+
+
+def grouped(batches: Iterable[Batch], accumulate: Accumulate) -> Iterator[list[Batch]]:
+    """The batches of each optimizer step; the last one may have fewer."""
+    source = iter(batches)
+    while group := list(source if accumulate == "epoch" else islice(source, accumulate)):
+        yield group

@@ -5,6 +5,7 @@ from pydantic import TypeAdapter
 
 from nnrecipe.architectures import Architecture
 from nnrecipe.core.shapes import OutputSpec
+from nnrecipe.layers.hidden import Hidden
 from nnrecipe.layers.norms import BatchNorm
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
@@ -18,7 +19,7 @@ def rename(key):
 def test_the_public_resnet_20_classifies_cifar_10(shared_data, cifar10_folder):
     stored = torch.load(shared_data / "resnet20-cifar10.th", weights_only=True, map_location="cpu")
     spec = TypeAdapter(Architecture).validate_python({"kind": "resnet", "depth": 20})
-    model = spec.build((3, 32, 32), OutputSpec(10), norm=BatchNorm(), dropout=None)
+    model = spec.build((3, 32, 32), OutputSpec(10), hidden=Hidden(BatchNorm()))
     keys = model.load_state_dict(
         {rename(key): value for key, value in stored["state_dict"].items()}, strict=False
     )

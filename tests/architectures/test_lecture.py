@@ -2,11 +2,13 @@
 
 import pytest
 from pydantic import TypeAdapter
+from torch import nn
 
 from nnrecipe.architectures import Architecture
 from nnrecipe.architectures.summary import blueprint, render, summarize
 from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.layers import Norm
+from nnrecipe.layers.hidden import Hidden
 
 LENET5 = """
 Conv2d-1     [-1, 6, 28, 28]    156
@@ -69,7 +71,7 @@ Linear-39             [-1, 1000]           4,097,000
 def rows_of(architecture, inputs, classes=10, *, norm=None):
     spec = TypeAdapter(Architecture).validate_python(architecture)
     norm = TypeAdapter(Norm).validate_python(norm or spec.default_norm)
-    return summarize(blueprint(spec, inputs, OutputSpec(classes), norm=norm), inputs)
+    return summarize(blueprint(spec, inputs, OutputSpec(classes), hidden=Hidden(norm)), inputs)
 
 
 def parameters_of(*args, **kwargs):
@@ -106,12 +108,33 @@ def test_lenet_5_of_1998():
     assert sum(row.parameters for row in rows) == 61_706
 
 
+def cifar_resnet(depth):
+    """The parameters by section 4.2 of He et al. 2016: 2n convolutions of 3x3 in each stage."""
+    n = (depth - 2) // 6
+
+    def convolution(before, after):
+        return 9 * before * after + 2 * after
+
+    stages = [(16, 16), (16, 32), (32, 64)]
+    body = sum(convolution(a, b) + (2 * n - 1) * convolution(b, b) for a, b in stages)
+    return convolution(3, 16) + body + 64 * 10 + 10
+
+
 @pytest.mark.parametrize(
-    ("depth", "total"), [(20, 269_722), (32, 464_154), (44, 658_586), (56, 853_018)]
+    ("depth", "millions"), [(20, "0.27"), (32, "0.46"), (44, "0.66"), (56, "0.85"), (110, "1.7")]
 )
-def test_cifar_resnets_have_the_papers_sizes(depth, total):
-    # Table 6 of He et al. 2016 rounds them to 0.27, 0.46, 0.66 and 0.85 million.
+def test_cifar_resnets_have_the_papers_sizes(depth, millions):
+    total = cifar_resnet(depth)
+    assert f"{total / 1e6:.{len(millions) - 2}f}" == millions  # table 6
     assert parameters_of({"kind": "resnet", "depth": depth}, (3, 32, 32)) == total
+
+
+def test_a_cifar_resnet_has_6n_plus_2_layers():
+    assert cifar_resnet(20) == 269_722
+    for depth in range(8, 111, 6):
+        if depth != 50:  # the ImageNet form, which torchvision has
+            found = parameters_of({"kind": "resnet", "depth": depth}, (3, 32, 32))
+            assert found == cifar_resnet(depth)
 
 
 def test_a_projection_shortcut_adds_two_1x1_convolutions_and_their_norms():
@@ -124,6 +147,30 @@ def test_the_lectures_two_layer_net():
     rows = rows_of({"kind": "mlp", "widths": [50]}, (3, 32, 32))
     assert [row.name for row in rows] == ["Flatten-1", "Linear-2", "ReLU-3", "Linear-4"]
     assert sum(row.parameters for row in rows) == 3072 * 50 + 50 + 50 * 10 + 10
+
+
+def test_the_width_is_a_factor_on_every_hidden_layer():
+    inputs = (3, 64, 64)
+    for kind in ("mlp", "lenet5", "vgg", "resnet"):
+        spec = TypeAdapter(Architecture).validate_python(kind)
+        hidden = outputs_of(spec, inputs)
+        for width in (0.3, 0.5, 3.0, 1e-6):
+            wide = spec.model_copy(update={"width": width})
+            assert outputs_of(wide, inputs) == [max(1, round(width * units)) for units in hidden]
+
+
+def outputs_of(spec, inputs):
+    """The outputs of every layer with weights but the last."""
+    model = blueprint(spec, inputs, OutputSpec(10), hidden=Hidden())
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    return [len(layer.weight) for layer in layers[:-1]]
+
+
+def test_the_depth_repeats_each_hidden_layer():
+    spec = TypeAdapter(Architecture).validate_python({"kind": "mlp", "widths": [7, 5], "depth": 3})
+    assert outputs_of(spec, (4,)) == [7, 7, 7, 5, 5, 5]
+    deep = {"kind": "mlp", "widths": [100], "depth": 20}
+    assert parameters_of(deep, (4,)) == 500 + 19 * 10_100 + 1010
 
 
 def test_vgg_has_a_small_head_for_small_images():

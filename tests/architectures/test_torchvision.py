@@ -8,20 +8,21 @@ from pydantic import TypeAdapter
 from nnrecipe.architectures import Architecture
 from nnrecipe.architectures.summary import blueprint, summarize
 from nnrecipe.core.shapes import OutputSpec
+from nnrecipe.layers.hidden import Hidden
 from nnrecipe.layers.norms import BatchNorm, NoNorm
 
 IMAGENET = (3, 224, 224)
 TWINS = {
     **{f"vgg{depth}": ("vgg", depth, NoNorm()) for depth in (11, 13, 16, 19)},
     **{f"vgg{depth}_bn": ("vgg", depth, BatchNorm()) for depth in (11, 13, 16, 19)},
-    **{f"resnet{depth}": ("resnet", depth, BatchNorm()) for depth in (18, 34, 50, 101)},
+    **{f"resnet{depth}": ("resnet", depth, BatchNorm()) for depth in (18, 34, 50, 101, 152)},
 }
 
 
-def ours(twin, inputs=IMAGENET, classes=1000, **fields):
-    kind, depth, norm = TWINS[twin]
-    spec = TypeAdapter(Architecture).validate_python({"kind": kind, "depth": depth, **fields})
-    return blueprint(spec, inputs, OutputSpec(classes), norm=norm)
+def ours(twin, inputs=IMAGENET, classes=1000, *, norm=None):
+    kind, depth, own = TWINS[twin]
+    spec = TypeAdapter(Architecture).validate_python({"kind": kind, "depth": depth})
+    return blueprint(spec, inputs, OutputSpec(classes), hidden=Hidden(norm or own))
 
 
 def theirs(twin, **settings):
@@ -33,6 +34,15 @@ def theirs(twin, **settings):
 def test_every_parameter_and_buffer_has_the_name_and_shape_of_torchvisions(twin):
     shapes = {name: tensor.shape for name, tensor in ours(twin).state_dict().items()}
     assert shapes == {name: t.shape for name, t in theirs(twin).state_dict().items()}
+
+
+@pytest.mark.parametrize("twin", ["vgg11_bn", "resnet18", "resnet152"])
+def test_frozen_batch_norm_keeps_torchvisions_names(twin):
+    frozen = ours(twin, norm=BatchNorm(frozen=True))
+    shapes = {name: tensor.shape for name, tensor in frozen.state_dict().items()}
+    assert shapes == {name: t.shape for name, t in theirs(twin).state_dict().items()}
+    weights = {name for name, p in theirs(twin).named_parameters() if p.ndim > 1}
+    assert {name for name, p in frozen.named_parameters() if p.ndim > 1} == weights
 
 
 @pytest.mark.parametrize("twin", ["vgg16", "vgg11_bn", "resnet18", "resnet50"])

@@ -13,6 +13,7 @@ from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.training.evaluate import Evaluation
 from nnrecipe.training.fit import EpochRecord, Monitored
+from nnrecipe.training.scores import ClassScore, ValueScore
 
 
 def _record(epoch: int, loss: float, **changes: Any) -> EpochRecord:
@@ -29,7 +30,9 @@ def _record(epoch: int, loss: float, **changes: Any) -> EpochRecord:
         "train_loss": loss,
         "train_accuracy": 0.8,
         "penalty": 0.0,
-        "validation": Evaluation(val_loss, torch.tensor([[right, 100 - right], [0, 0]])),
+        "validation": Evaluation(
+            val_loss, 100, ClassScore(2, torch.tensor([right, 100 - right, 0, 0]))
+        ),
         "rate_factor": 1.0,
         "seconds": 1.0,
         "diverged_at": None,
@@ -39,9 +42,7 @@ def _record(epoch: int, loss: float, **changes: Any) -> EpochRecord:
 
 
 def _judge(*records: EpochRecord, start: float = 2.3) -> dict[str, Finding]:
-    findings = judge_history(
-        records, start_loss=start, chance=math.log(10), learning_rate=0.1, classes=10
-    )
+    findings = judge_history(records, start_loss=start, chance=math.log(10), learning_rate=0.1)
     return {finding.check: finding for finding in findings}
 
 
@@ -96,3 +97,14 @@ def test_a_rising_validation_loss_with_a_gap_is_overfitting() -> None:
     finding = _judge(*epochs)["generalization"]
     assert finding.verdict is Verdict.WARN
     assert finding.cause is Cause.OVERFITTING
+
+
+@pytest.mark.parametrize(("end", "verdict"), [(0.5, Verdict.WARN), (0.22, Verdict.PASS)])
+def test_a_regression_overfits_by_its_losses(end: float, verdict: Verdict) -> None:
+    score = ValueScore(1)
+    score.add(torch.zeros(10, 1), torch.randn(10, 1))
+    records = [
+        _record(epoch, loss, train_accuracy=None, validation=Evaluation(val_loss, 10, score))
+        for epoch, loss, val_loss in [(1, 0.5, 0.4), (2, 0.3, 0.2), (3, 0.2, end)]
+    ]
+    assert _judge(*records)["generalization"].verdict is verdict

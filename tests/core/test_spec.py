@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +19,7 @@ from nnrecipe.core.spec import (
     Spec,
     kind_of,
     members,
+    named,
 )
 
 
@@ -31,9 +33,17 @@ class Square(Spec):
     side: PositiveFloat
 
 
+class Imported(Spec):
+    kind: Literal["imported"] = "imported"
+    shorthand: ClassVar[str | None] = "file"
+    file: str
+    scale: PositiveFloat = 1.0
+
+
 Shape = Annotated[Round | Square, ByKind(default="round")]
 Strict = Annotated[Round | Square, ByKind()]
 Single = Annotated[Round, ByKind()]
+Open = Annotated[Round | Square | Imported, ByKind(default="round")]
 
 
 class Drawing(Spec):
@@ -57,6 +67,38 @@ def test_without_a_default_the_kind_must_be_said():
 def test_a_wrong_kind_names_the_ones_there_are():
     with pytest.raises(ValidationError, match="'round', 'square'"):
         TypeAdapter(Shape).validate_python("oval")
+
+
+def test_a_word_with_a_colon_sets_the_shorthands_field():
+    adapter = TypeAdapter(Open)
+    assert adapter.validate_python("imported:a:b.svg") == Imported(file="a:b.svg")
+    given = {"kind": "imported:a.svg", "scale": 2}
+    assert adapter.validate_python(given) == Imported(file="a.svg", scale=2)
+    assert given["kind"] == "imported:a.svg", "the caller's own stays as it is"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["round:3", "importet:a", {"kind": "round:3"}, {"kind": "imported:a.svg", "file": "b.svg"}],
+    ids=str,
+)
+def test_a_colon_elsewhere_makes_an_unknown_kind(value):
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(Open).validate_python(value)
+    assert caught.value.errors()[0]["type"] == "union_tag_invalid"
+
+
+def test_a_shorthand_without_its_value_lacks_the_field():
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(Open).validate_python("imported")
+    assert caught.value.errors()[0]["type"] == "missing"
+
+
+def test_named_says_what_a_word_stands_for():
+    kinds = {kind_of(member): member for member in members(Open)}
+    assert named("imported:a", kinds) == {"kind": "imported", "file": "a"}
+    for word in ("imported", "round", "round:1", "", ":a"):
+        assert named(word, kinds) == {"kind": word}
 
 
 def test_errors_point_to_the_field():
@@ -100,6 +142,16 @@ def test_the_json_schema_offers_the_words_and_the_mappings():
     assert free["$ref"].endswith("/Round"), "the default kind may be left out"
     assert named["allOf"][0]["$ref"].endswith("/Square")
     assert named["allOf"][1] == {"required": ["kind"]}
+
+
+def test_the_json_schema_offers_the_shorthand():
+    words, short, mapping, family = TypeAdapter(Open).json_schema()["anyOf"]
+    assert words == {"enum": ["imported", "round", "square"]}
+    assert short["type"] == "string"
+    for word, fits in [("imported:a", True), ("imported:", False), ("round:1", False)]:
+        assert bool(re.search(short["pattern"], word)) == fits
+    assert mapping == {"type": "object", "properties": {"kind": short}, "required": ["kind"]}
+    assert len(family["oneOf"]) == 3
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from torchvision.transforms import functional as reference
 
 from nnrecipe.core.spec import members
 from nnrecipe.data import Augment, Augmentation, Data
+from nnrecipe.data.augmentation import obstacles
 from nnrecipe.data.augmentation.color import (
     ColorJitter,
     adjust_brightness,
@@ -17,6 +18,7 @@ from nnrecipe.data.augmentation.color import (
 )
 from nnrecipe.data.augmentation.corruption import Cutout, Noise, cut_out
 from nnrecipe.data.augmentation.geometry import HorizontalFlip, RandomCrop, crop, flip, rotate
+from nnrecipe.data.augmentation.policies import RandAugment, TrivialAugment
 
 EVERY = pytest.mark.parametrize("member", members(Augment))
 
@@ -50,6 +52,11 @@ def test_every_member_draws_for_each_image_from_its_generator_alone(member):
     assert not torch.equal(first, member().apply(same, seeded(1), white=1.0))
     assert len(first.flatten(1).unique(dim=0)) > 1
     assert torch.equal(state, torch.get_rng_state())
+
+
+@EVERY
+def test_every_member_says_where_it_is_from(member):
+    assert member.source
 
 
 @EVERY
@@ -170,9 +177,43 @@ def test_cutout_centres_anywhere():
         ({"kind": "color_jitter", "saturation": 0.1}, "need 3 channels"),
         ({"kind": "random_crop", "padding": 8}, "out of view"),
         ({"kind": "cutout", "size": 8}, "can cover"),
+        ({"kind": "trivial_augment"}, "half of its translations, of up to 32 pixels"),
+        ({"kind": "rand_augment", "magnitude": 31}, "less than or equal to 30"),
+        ({"kind": "rand_augment", "num_ops": 0}, "greater than or equal to 1"),
     ],
 )
 def test_an_impossible_augmentation_is_a_fault_of_the_config(augment, reason):
     with pytest.raises(ValidationError, match=reason) as caught:
         TypeAdapter(Data).validate_python({"kind": "digits", "augment": ["noise", augment]})
-    assert caught.value.errors()[0]["ctx"]["path"] == "data.augment.1"
+    fault = caught.value.errors()[0]
+    assert fault["loc"][:4] == ("digits", "augment", 1, augment["kind"]) or (
+        fault["ctx"]["path"] == "data.augment.1"
+    )
+
+
+def test_policies_refuse_floats_of_unknown_range():
+    for policy in (RandAugment(), TrivialAugment()):
+        given = (Noise(), policy)
+        assert obstacles(given, (3, 32, 32)) == []
+        found = obstacles(given, (3, 32, 32), levels=False)
+        assert [path for path, _ in found] == ["data.augment.1"]
+        assert "needs uint8 images" in found[0][1]
+
+
+@pytest.mark.parametrize("policy", [RandAugment(magnitude=30), TrivialAugment()])
+def test_policies_stay_between_black_and_white(policy):
+    for white in (1.0, 255.0):
+        result = policy.apply(images(300, height=17) * white, seeded(), white=white)
+        assert result.min() >= 0
+        assert result.max() <= white
+        assert result.isfinite().all()
+    one, other = (policy.apply(images(300, height=17) * w, seeded(), white=w) for w in (1.0, 255.0))
+    assert torch.allclose(one, other / 255, atol=1e-4)
+
+
+def test_without_strength_images_keep_but_for_their_levels():
+    given = (images(200) * 255).round() / 255
+    result = RandAugment(num_ops=1, magnitude=0).apply(given, seeded(), white=1.0)
+    same = (result - given).abs().amax((1, 2, 3)) < 1e-5
+    # All but autocontrast and equalize, and the inversion of pure white by solarize.
+    assert 0.7 < same.float().mean() < 0.95

@@ -152,9 +152,9 @@ def make():
     return {kind}(x[keep], y[keep]), {kind}(x, y)
 """
     bundle = build(body)
-    assert bundle.outputs.num_classes == 10
+    assert bundle.outputs.size == 10
     assert bundle.outputs.class_counts == (4,) * 7 + (0,) + (4,) * 2
-    assert build(body, classes=12).outputs.num_classes == 12
+    assert build(body, classes=12).outputs.size == 12
 
 
 def test_names_come_from_the_dataset_even_below_a_subset(build):
@@ -361,3 +361,22 @@ def test_augmentations_that_the_examples_cannot_take_are_refused(build):
     body = "def make(): t = TensorDataset(torch.zeros(4, 2), torch.arange(4) % 2); return t, t"
     with pytest.raises(UserError, match=r"data.augment.0: noise: it works on images"):
         build(body, augment=["noise"])
+
+
+def test_policies_take_the_users_bytes_but_not_floats(build):
+    body = "def make(): t = TensorDataset(IMAGES, torch.arange(8) % 2); return t, t"
+    floats = body.replace("IMAGES", "torch.rand(8, 3, 32, 32)")
+    with pytest.raises(UserError, match=r"data.augment.0: rand_augment: it needs uint8 images"):
+        build(floats, augment=["rand_augment"])
+    pixels = "torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)"
+    bundle = build(body.replace("IMAGES", pixels), augment=["rand_augment", "trivial_augment"])
+    batch = next(bundle.training_batches(8, generator=torch.Generator()))
+    assert 0 <= batch.inputs.min() <= batch.inputs.max() <= 1
+
+
+def test_what_cannot_be_normalized_so_is_refused(build):
+    body = "def make(): t = TensorDataset(torch.zeros(4, WIDTH), torch.arange(4) % 2); return t, t"
+    with pytest.raises(UserError, match=r"data.normalize: zca: 5000 features .* up to 4096"):
+        build(body.replace("WIDTH", "5000"), normalize="zca")
+    with pytest.raises(UserError, match=r"data.normalize: center: per: pixel needs images"):
+        build(body.replace("WIDTH", "5"), normalize={"kind": "center", "per": "pixel"})

@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from torchvision import datasets
 
 from nnrecipe.core.errors import UserError
+from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.core.spec import kind_of, members
 from nnrecipe.data import Data
 
@@ -80,7 +81,12 @@ def test_every_kind_builds_what_it_announces(load, config):
     spec = TypeAdapter(Data).validate_python(config)
     bundle = load(config)
     assert bundle.input_shape == (spec.input_shape() or bundle.input_shape)
-    assert bundle.outputs.num_classes == (spec.num_classes() or len(bundle.classes))
+    announced = spec.outputs() or OutputSpec(len(bundle.classes), task=spec.task)
+    assert (bundle.outputs.size, bundle.outputs.task) == (announced.size, announced.task)
+    assert announced.task == "single_label"
+    assert (announced.class_counts, announced.examples) == ((), 0)
+    assert bundle.outputs.examples == len(bundle.train)
+    assert type(spec).source
     assert sum(bundle.outputs.class_counts) == len(bundle.train) > 0
     batch = next(bundle.training_batches(8, generator=torch.Generator()))
     assert batch.inputs.shape == (8, *bundle.input_shape)

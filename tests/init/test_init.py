@@ -10,7 +10,8 @@ from nnrecipe.core.errors import UserError
 from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.core.spec import kind_of, members
 from nnrecipe.init import Init
-from nnrecipe.layers.activations import LeakyRelu, Relu, Tanh
+from nnrecipe.layers.activations import LeakyRelu, Maxout, Relu, Tanh
+from nnrecipe.layers.hidden import Hidden
 from nnrecipe.layers.norms import BatchNorm, NoNorm
 from nnrecipe.layers.residual import ResidualBlock
 
@@ -24,15 +25,18 @@ def parse(kind, **fields):
 
 
 def net():
+    """Its inputs are [N, 8, 5, 304]."""
     return nn.Sequential(
         nn.Conv2d(8, 64, 5), nn.BatchNorm2d(64), nn.ReLU(), nn.Linear(300, 500), nn.Linear(500, 10)
     )
 
 
-def applied(kind, *, activation=RELU, model=None, **fields):
+def applied(kind, *, activation=RELU, model=None, shape=(8, 5, 304), **fields):
     model = model or net()
+    torch.manual_seed(1)
+    inputs = torch.randn(4, *shape)
     torch.manual_seed(0)
-    parse(kind, **fields).apply(model, activation=activation)
+    parse(kind, **fields).apply(model, activation=activation, inputs=inputs)
     return model
 
 
@@ -140,6 +144,47 @@ def test_norms_start_as_the_identity_and_biases_at_their_constant(member):
     assert not takes_bias or model[4].bias.unique().tolist() == [0.25]
 
 
+MAXOUT = Maxout(pieces=3)
+
+
+def maxout_net():
+    """400 inputs, 300 hidden units that are each the largest of three, 300 outputs."""
+    return nn.Sequential(nn.Linear(400, 900), MAXOUT.build(), nn.Linear(300, 300))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "fan"),
+    [
+        ("xavier_normal", {}, (400 + 300) / 2),
+        ("xavier_uniform", {}, (400 + 300) / 2),
+        ("kaiming_normal", {}, 400),
+        ("kaiming_uniform", {}, 400),
+        ("kaiming_normal", {"mode": "fan_out"}, 300),
+        ("kaiming_uniform", {"mode": "fan_out"}, 300),
+    ],
+)
+def test_the_fan_out_of_a_maxout_layer_is_that_of_one_piece(kind, fields, fan):
+    model = applied(kind, model=maxout_net(), shape=(400,), activation=MAXOUT, **fields)
+    assert model[0].weight.std().item() == pytest.approx(MAXOUT.gain() / math.sqrt(fan), rel=0.01)
+
+
+def test_each_piece_of_a_maxout_layer_is_orthogonal():
+    model = applied("orthogonal", model=maxout_net(), shape=(400,), activation=MAXOUT)
+    for piece in range(3):
+        rows = model[0].weight.detach()[piece::3] / MAXOUT.gain()
+        torch.testing.assert_close(rows @ rows.T, torch.eye(300), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["kaiming_normal", "kaiming_uniform", "orthogonal"])
+def test_a_deep_maxout_net_keeps_the_size_of_its_signals(kind):
+    layers = [m for _ in range(20) for m in (nn.Linear(100, 300), MAXOUT.build())]
+    model = nn.Sequential(*layers, nn.Linear(100, 10))
+    model = applied(kind, model=model, shape=(100,), activation=MAXOUT)
+    torch.manual_seed(1)
+    end = model[:-1](torch.randn(200, 100))
+    assert 0.3 < end.square().mean().sqrt() < 3
+
+
 def test_pytorchs_default_is_what_a_new_module_has():
     model = applied("pytorch_default")
     torch.manual_seed(0)
@@ -147,12 +192,12 @@ def test_pytorchs_default_is_what_a_new_module_has():
 
 
 def resnet(norm):
-    return ResNet().build((3, 8, 8), OutputSpec(10), norm=norm, dropout=None)
+    return ResNet().build((3, 8, 8), OutputSpec(10), hidden=Hidden(norm=norm))
 
 
 @pytest.mark.parametrize("member", members(Init), ids=kind_of)
 def test_zero_gamma_silences_the_last_norm_of_each_block_and_no_other(member):
-    model = applied(kind_of(member), model=resnet(BatchNorm()), zero_gamma=True)
+    model = applied(kind_of(member), model=resnet(BatchNorm()), shape=(3, 8, 8), zero_gamma=True)
     blocks = [module for module in model.modules() if isinstance(module, ResidualBlock)]
     assert len(blocks) == 9
     for block in blocks:
@@ -163,8 +208,12 @@ def test_zero_gamma_silences_the_last_norm_of_each_block_and_no_other(member):
 def test_zero_gamma_needs_blocks_with_a_norm():
     with pytest.raises(UserError, match=r"init\.zero_gamma: the model has no residual block"):
         applied("normal", zero_gamma=True)
-    with pytest.raises(UserError, match=r"init\.zero_gamma: .* no norm: set norm\.kind: batch"):
-        applied("normal", model=resnet(NoNorm()), zero_gamma=True)
+
+
+@pytest.mark.parametrize("norm", [NoNorm(), BatchNorm(frozen=True)], ids=repr)
+def test_zero_gamma_needs_a_scale_that_trains(norm):
+    with pytest.raises(UserError, match=r"init\.zero_gamma: .* trains: set norm\.kind: batch"):
+        applied("normal", model=resnet(norm), zero_gamma=True)
 
 
 class Tokens(nn.Module):
@@ -177,15 +226,33 @@ class Tokens(nn.Module):
         self.up = nn.ConvTranspose2d(4, 6, 3, bias=False)
         self.embedding = nn.Embedding(5, 8)
 
+    def forward(self, x):
+        """x: [N, 8, 10]."""
+        found = (
+            self.grouped(x).unflatten(1, (4, 2)) + self.token.mean() + self.embedding.weight.mean()
+        )
+        return self.up(found)
+
 
 @pytest.mark.parametrize("member", members(Init), ids=kind_of)
 def test_it_takes_a_users_own_model(member):
     model = Tokens()
     before = model.embedding.weight.clone()
-    applied(kind_of(member), model=model, activation=None)
+    applied(kind_of(member), model=model, activation=None, shape=(8, 10))
     assert model.token.unique().tolist() == [3.0]
     kept = torch.equal(model.embedding.weight, before)
     assert kept is (kind_of(member) != "pytorch_default")
+
+
+@pytest.mark.parametrize("member", members(Init), ids=kind_of)
+def test_each_says_where_it_is_from(member):
+    assert member.source
+    assert member.source not in member.__doc__
+
+
+def test_normal_says_what_the_lecture_calls_small_and_large():
+    first_line = parse("normal").__doc__.splitlines()[0]
+    assert "0.01 is the lecture's small, 1.0 its large" in first_line
 
 
 def test_a_model_without_layers_is_refused():
@@ -207,3 +274,28 @@ def test_a_model_without_layers_is_refused():
 def test_values_outside_the_schema_are_refused(fields):
     with pytest.raises(ValidationError):
         parse(**fields)
+
+
+def test_a_declared_gain_takes_the_place_of_the_activations() -> None:
+    for kind in ("xavier_normal", "kaiming_uniform", "orthogonal"):
+        models = [_deep(), _deep()]
+        for model, fields in zip(models, ({"gain": 0.5}, {"gain": 1.0}), strict=True):
+            torch.manual_seed(3)
+            spec = TypeAdapter(Init).validate_python({"kind": kind, **fields})
+            spec.apply(model, activation=Relu())
+        for half, whole in zip(models[0].parameters(), models[1].parameters(), strict=True):
+            torch.testing.assert_close(2 * half, whole)
+
+
+def test_a_regression_may_start_at_the_mean_of_its_targets() -> None:
+    model = _deep()
+    outputs = OutputSpec(4, task="regression", target_mean=(1.0, -2.0, 0.5, 30.0))
+    spec = TypeAdapter(Init).validate_python({"kind": "zeros", "output_bias": "target_mean"})
+    spec.apply(model, activation=None, outputs=outputs)
+    assert model(torch.randn(5, 6))[3].tolist() == [1.0, -2.0, 0.5, 30.0]
+    with pytest.raises(UserError, match=r"init\.output_bias: .* is for regression"):
+        spec.apply(model, activation=None, outputs=OutputSpec(4))
+
+
+def _deep() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from nnrecipe.core.errors import RecipeError, UserError
+from nnrecipe.layers.norms import BatchNorm
 from nnrecipe.recipe import load, load_recipe
 
 BASE = "data: digits\narchitecture: mlp\n"
@@ -49,7 +50,7 @@ def test_later_files_win_key_by_key(tmp_path: Path) -> None:
     second = write(tmp_path, "training: {epochs: 7}\nnorm: {momentum: 0.3}\n", "b.yaml")
     recipe = load_recipe(first, second)
     assert (recipe.training.epochs, recipe.training.batch_size) == (7, 10)
-    assert recipe.norm.model_dump() == {"kind": "batch", "momentum": 0.3, "eps": 1e-5}
+    assert recipe.norm == BatchNorm(momentum=0.3)
 
 
 def test_a_section_of_another_kind_is_replaced(tmp_path: Path) -> None:
@@ -61,6 +62,88 @@ def test_a_section_of_another_kind_is_replaced(tmp_path: Path) -> None:
     assert adam.kind == "adam"
     assert adam.lr != 0.1
     assert sgd.model_dump() | {"lr": 0.2, "momentum": 0.9} == sgd.model_dump()
+
+
+CIFAR = "data: cifar10\n"
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "torchvision:resnet18",
+        "{kind: torchvision:resnet18}",
+        "{kind: torchvision, model: resnet18}",
+        "{kind: 'torchvision:resnet18', args: {}}",
+    ],
+)
+def test_a_shorthand_is_spelled_out(tmp_path: Path, architecture: str) -> None:
+    loaded = load(write(tmp_path, f"{CIFAR}architecture: {architecture}\n"))
+    expected = {"kind": "torchvision", "model": "resnet18", "args": {}}
+    assert loaded.recipe.architecture.model_dump() == expected
+    assert (loaded.recipe.init, loaded.recipe.norm.kind) == (None, "none")
+    for line in ("kind: torchvision", "model: resnet18"):
+        assert f"  {line:<38} # config.yaml:2\n" in loaded.resolved
+
+
+@pytest.mark.parametrize(
+    "change", ["architecture=torchvision:resnet34", "architecture.kind=torchvision:resnet34"]
+)
+def test_a_shorthand_may_be_an_override(tmp_path: Path, change: str) -> None:
+    for below in ("mlp", "torchvision:resnet18"):
+        recipe = load_recipe(
+            write(tmp_path, f"{CIFAR}architecture: {below}\n"), overrides=(change,)
+        )
+        assert recipe.architecture.model_dump(exclude={"args"}) == {
+            "kind": "torchvision",
+            "model": "resnet34",
+        }
+
+
+def test_a_shorthand_merges_as_its_kind_does(tmp_path: Path) -> None:
+    first = write(tmp_path, f"{CIFAR}architecture: torchvision:resnet18\n", "a.yaml")
+    second = write(tmp_path, "architecture: {model: resnet34}\n", "b.yaml")
+    third = write(tmp_path, "architecture: torchvision:resnet50\n", "c.yaml")
+    fourth = write(tmp_path, "architecture: timm:resnet10t\n", "d.yaml")
+    for others, model in [((second,), "resnet34"), ((second, third), "resnet50")]:
+        assert load_recipe(first, *others).architecture.model_dump()["model"] == model
+    assert load_recipe(first, fourth).architecture.kind == "timm"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "problem", "remedy"),
+    [
+        (
+            "torchvison:resnet18",
+            "architecture.kind: unknown kind 'torchvison:resnet18'",
+            "did you mean 'torchvision'? kinds: mlp, ",
+        ),
+        ("vgg:16", "architecture.kind: unknown kind 'vgg:16'", "did you mean 'vgg'?"),
+        (
+            "{kind: torchvision:resnet18, model: resnet34}",
+            "architecture.kind: unknown kind 'torchvision:resnet18'",
+            "did you mean 'torchvision'?",
+        ),
+        (
+            "torchvision:rsnet18",
+            "architecture.model: torchvision has no model 'rsnet18'",
+            "did you mean resnet18 or ",
+        ),
+        ("torchvision", "architecture.model: is required", "model: the model's name"),
+        ("torchvision:vit_b_16\nnorm: batch", "norm: a model of torchvision", ""),
+        (
+            "torchvision:alexnet",
+            "architecture.model: torchvision:alexnet can't take images of 32x32",
+            "",
+        ),
+    ],
+)
+def test_a_wrong_shorthand_is_refused(
+    tmp_path: Path, architecture: str, problem: str, remedy: str
+) -> None:
+    (text,) = problems(write(tmp_path, f"{CIFAR}architecture: {architecture}\n"))
+    assert text.startswith("config.yaml:")
+    assert problem in text
+    assert text.split("\n")[-1].strip().startswith(remedy)
 
 
 def test_a_file_named_twice_counts_twice(tmp_path: Path) -> None:

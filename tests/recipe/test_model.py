@@ -16,7 +16,12 @@ DESIGN = """
     name seed device precision data architecture init norm regularization loss optimizer
     scheduler training stages search ensemble transfer tracking
 """
-KAIMING = {"kind": "kaiming_normal"}
+NEEDED = {
+    "custom": {"target": "a:b"},
+    "torchvision": {"model": "resnet18"},
+    "timm": {"model": "resnet18"},
+}
+"""What an architecture can't do without."""
 
 
 def recipe(**sections: Any) -> Recipe:
@@ -66,13 +71,11 @@ def test_a_dumped_recipe_is_the_same_recipe() -> None:
 
 @pytest.mark.parametrize("member", members(Architecture), ids=kind_of)
 def test_init_and_norm_are_the_architectures_own_unless_given(member: Any) -> None:
-    extra = {"target": "a:b"} if kind_of(member) == "custom" else {}
-    made = recipe(architecture={"kind": kind_of(member), **extra}, data="cifar10")
+    architecture = {"kind": kind_of(member), **NEEDED.get(kind_of(member), {})}
+    made = recipe(architecture=architecture, data="cifar10")
     assert made.norm.kind == member.default_norm
-    assert (made.init is None) == (kind_of(member) == "custom")
-    given = recipe(
-        architecture={"kind": kind_of(member), **extra}, data="cifar10", init="orthogonal"
-    )
+    assert (None if made.init is None else made.init.kind) == member.default_init
+    given = recipe(architecture=architecture, data="cifar10", init="orthogonal")
     assert given.init is not None
     assert given.init.kind == "orthogonal"
 
@@ -85,14 +88,14 @@ def test_settings_of_a_default_norm_need_no_kind() -> None:
 
 @pytest.mark.parametrize("member", members(Architecture), ids=kind_of)
 def test_settings_of_the_default_init_need_no_kind(member: Any) -> None:
-    architecture = {"kind": kind_of(member)}
+    architecture = {"kind": kind_of(member), **NEEDED.get(kind_of(member), {})}
     given = {"data": "cifar10", "architecture": architecture, "init": {"output_gain": 0.5}}
-    if kind_of(member) == "custom":
-        architecture["target"] = "a:b"
+    if member.default_init is None:
         with pytest.raises(ValidationError, match="discriminator 'kind'"):
             recipe(**given)
     else:
-        assert recipe(**given) == recipe(**given | {"init": {**KAIMING, "output_gain": 0.5}})
+        spelled_out = {"kind": member.default_init, "output_gain": 0.5}
+        assert recipe(**given) == recipe(**given | {"init": spelled_out})
 
 
 @pytest.mark.parametrize(
@@ -142,20 +145,21 @@ def test_what_fits_the_network_and_the_classes_is_no_conflict() -> None:
 
 @pytest.mark.parametrize("member", members(Architecture), ids=kind_of)
 def test_a_norm_or_dropout_that_the_architecture_cannot_use_is_an_error(member: Any) -> None:
-    extra = {"target": "a:b"} if kind_of(member) == "custom" else {}
     given = {
         "data": "cifar10",
-        "architecture": {"kind": kind_of(member), **extra},
-        "norm": "batch",
+        "architecture": {"kind": kind_of(member), **NEEDED.get(kind_of(member), {})},
+        "norm": "layer",
         "regularization": {"dropout": 0.5},
     }
-    refused = {"norm": not member.takes_norm, "regularization.dropout": not member.takes_dropout}
-    if any(refused.values()):
-        assert {path for path, _ in conflicts(**given)} == {p for p, no in refused.items() if no}
+    refused = {"norm", "regularization.dropout"} & set(member.refuses)
+    if refused:
+        assert {path for path, _ in conflicts(**given)} == refused
     else:
-        assert recipe(**given).regularization.dropout == 0.5
+        dropout = recipe(**given).regularization.dropout
+        assert dropout is not None
+        assert dropout.drop == 0.5
     none = {**given, "norm": "none", "regularization": {"dropout": 0.0}}
-    assert recipe(**none).regularization.dropout == 0.0
+    assert recipe(**none).norm.kind == "none"
 
 
 @pytest.mark.parametrize(
@@ -216,3 +220,73 @@ def test_all_conflicts_are_told_at_once() -> None:
 def test_a_recipe_is_frozen() -> None:
     with pytest.raises(ValidationError):
         recipe().seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("predict", "loss", "figure"),
+    [
+        ("digit", "cross_entropy", "val_accuracy"),
+        ("traits", "bce_with_logits", "val_accuracy"),
+        ("ink", "mse", "val_r2"),
+    ],
+)
+def test_the_task_decides_the_loss_and_the_figure_unless_given(
+    predict: str, loss: str, figure: str
+) -> None:
+    data = {"kind": "digits", "predict": predict}
+    made = recipe(data=data)
+    assert made.loss.kind == loss
+    assert made.training.select_by == figure
+    assert recipe(data=data, training={"select_by": "val_loss"}).training.select_by == "val_loss"
+
+
+@pytest.mark.parametrize(
+    ("sections", "path", "words"),
+    [
+        ({"loss": "mse"}, "loss.kind", "mse is for regression"),
+        ({"loss": "bce_with_logits"}, "loss.kind", "multi_label"),
+        ({"loss": "nll"}, "loss.kind", "log-probabilities"),
+        ({"training": {"select_by": "val_r2"}}, "training.select_by", "no val_r2"),
+        (
+            {"scheduler": {"kind": "plateau", "monitor": "val_f1"}},
+            "scheduler.monitor",
+            "no val_f1",
+        ),
+        (
+            {"regularization": {"early_stopping": {"monitor": "val_r2"}}},
+            "regularization.early_stopping.monitor",
+            "no val_r2",
+        ),
+        (
+            {"optimizer": "gd", "training": {"accumulate": 4}},
+            "training.accumulate",
+            "over all examples",
+        ),
+        (
+            {
+                "architecture": "torchvision:resnet18",
+                "data": "cifar10",
+                "stages": [{"kind": "init", "compare": ["zeros"], "activations": ["relu"]}],
+            },
+            "stages.init.activations",
+            "its own nonlinearities",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_task_or_the_optimizer_is_an_error(
+    sections: dict[str, Any], path: str, words: str
+) -> None:
+    ((found, message),) = conflicts(**sections)
+    assert found == path
+    assert words in message
+
+
+@pytest.mark.parametrize("kind", ["gd", "lbfgs"])
+def test_full_batch_descent_accumulates_the_epoch(kind: str) -> None:
+    assert recipe(optimizer=kind).training.accumulate == "epoch"
+    assert recipe(optimizer="sgd").training.accumulate == 1
+
+
+def test_nonlinearities_are_compared_with_the_weights_they_are_started_from() -> None:
+    with pytest.raises(ValidationError, match="compare, which is empty"):
+        recipe(stages=[{"kind": "init", "activations": ["relu"]}])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from nnrecipe.core.errors import RecipeError
+from nnrecipe.layers.norms import BatchNorm
 from nnrecipe.recipe import Recipe, load_recipe
 
 CONFIG = """\
@@ -57,8 +58,7 @@ def test_a_section_that_the_file_lacks_is_made(config: Path) -> None:
 
 
 def test_a_kind_given_for_short_is_spelled_out(config: Path) -> None:
-    norm = changed(config, "norm.momentum=0.2").norm
-    assert norm.model_dump() == {"kind": "batch", "momentum": 0.2, "eps": 1e-5}
+    assert changed(config, "norm.momentum=0.2").norm == BatchNorm(momentum=0.2)
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ def test_a_kind_that_the_list_lacks_is_appended(config: Path) -> None:
 
 def test_a_list_that_the_file_lacks_starts_as_its_default(config: Path) -> None:
     stages = {stage.kind: stage for stage in changed(config, "stages.overfit.steps=30").stages}
-    assert list(stages) == ["data", "sanity", "overfit", "lr_probe", "train", "evaluate"]
+    assert list(stages) == ["data", "sanity", "init", "overfit", "lr_probe", "train", "evaluate"]
     assert stages["overfit"].model_dump()["steps"] == 30
 
 
 def test_a_stage_can_be_dropped(config: Path) -> None:
     kinds = [stage.kind for stage in changed(config, "~stages.lr_probe").stages]
-    assert kinds == ["data", "sanity", "overfit", "train", "evaluate"]
+    assert kinds == ["data", "sanity", "init", "overfit", "train", "evaluate"]
 
 
 def test_two_items_of_one_kind_need_a_number(config: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_new_kind_drops_no_setting_silently(config: Path) -> None:
         ("optimizer.lr=.inf", "optimizer.lr", "finite"),
         ("trainig.epochs=1", "trainig", "did you mean 'training'?"),
         ("training.epoch=1", "training.epoch", "did you mean 'epochs'?"),
-        ("stages.overfit.step=1", "stages.2.step", "did you mean 'steps'?"),
+        ("stages.overfit.step=1", "stages.3.step", "did you mean 'steps'?"),
     ],
 )
 def test_faults_show_the_override_as_typed(

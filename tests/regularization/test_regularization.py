@@ -5,7 +5,9 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from nnrecipe.regularization import EarlyStopping, Penalty, Regularization, penalized
+from nnrecipe.layers.dropblock import DropBlock
+from nnrecipe.layers.dropout import Dropout
+from nnrecipe.regularization import EarlyStopping, Mixing, Penalty, Regularization, penalized
 
 
 @pytest.fixture
@@ -105,16 +107,74 @@ def test_weight_decay_of_twice_l2_is_l2(net):
     torch.testing.assert_close(weight.detach(), penalized_step)
 
 
+def test_decoupled_decay_is_no_penalty(net):
+    """What the docstring of Regularization promises: adamw shrinks all weights at one rate."""
+    weight = net[4].weight
+    start = weight.detach().clone()
+    weight.grad = torch.zeros_like(weight)
+    torch.optim.AdamW([weight], lr=0.1, weight_decay=0.2).step()
+    torch.testing.assert_close(weight.detach(), start * (1 - 0.1 * 0.2))
+
+
+def test_adam_takes_a_penaltys_size_away(net):
+    """What the docstring of Regularization promises: a first step is of size lr, whatever W is."""
+    weight = net[4].weight
+    start = weight.detach().clone()
+    Penalty(l2=0.05)(nn.Sequential(net[4])).backward()
+    torch.optim.Adam([weight], lr=1e-3).step()
+    torch.testing.assert_close(weight.detach(), start - 1e-3 * start.sign(), rtol=0, atol=1e-6)
+
+
 def test_the_spec_builds_its_penalty_and_is_off_by_default():
     assert Regularization(l1=0.1, l2=0.2).penalty() == Penalty(l1=0.1, l2=0.2)
     assert not Regularization().penalty().active
-    assert Regularization().dropout is None
-    assert Regularization().early_stopping is None
+    assert not Regularization().mixing()
+    assert set(Regularization().model_dump().values()) == {0.0, None}
+
+
+def test_the_spec_builds_its_mixing():
+    assert Regularization(mixup=0.2, cutmix=1.0).mixing() == Mixing(mixup=0.2, cutmix=1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, None),
+        (0.5, Dropout(drop=0.5)),
+        (0, Dropout(drop=0.0)),
+        ([0.1, 0.5], Dropout(drop=(0.1, 0.5))),
+        ({"keep": 0.8, "force": True}, Dropout(keep=0.8, force=True)),
+    ],
+    ids=str,
+)
+def test_dropout_is_a_number_a_list_or_spelled_out(given, expected):
+    assert Regularization.model_validate({"dropout": given}).dropout == expected
+
+
+def test_the_resolved_section_says_everything_and_can_be_read_back():
+    given = {
+        "dropout": 0.5,
+        "dropblock": {"drop": 0.2},
+        "mixup": 0.2,
+        "max_norm": 3.0,
+        "early_stopping": {"monitor": "val_f1"},
+    }
+    spec = Regularization.model_validate(given)
+    dump = spec.model_dump(mode="json")
+    assert dump["dropout"] == {"drop": 0.5, "keep": None, "force": False}
+    assert dump["dropblock"] == DropBlock(drop=0.2).model_dump()
+    assert (dump["mixup"], dump["cutmix"], dump["max_norm"]) == (0.2, 0.0, 3.0)
+    assert Regularization.model_validate(dump) == spec
 
 
 def test_early_stopping_has_its_defaults():
     given = Regularization.model_validate({"early_stopping": {"patience": 3}}).early_stopping
     assert given == EarlyStopping(patience=3, min_delta=0.0, monitor="val_loss")
+
+
+@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy", "val_f1", "val_r2"])
+def test_early_stopping_watches_a_figure_of_any_task(monitor):
+    assert EarlyStopping(monitor=monitor).monitor == monitor
 
 
 @pytest.mark.parametrize(
@@ -125,6 +185,13 @@ def test_early_stopping_has_its_defaults():
         {"l2": "1e-3"},
         {"dropout": 1.0},
         {"dropout": -0.1},
+        {"dropblock": 1.0},
+        {"stochastic_depth": 1.0},
+        {"mixup": -0.1},
+        {"mixup": 0.001},
+        {"mixup": True},
+        {"cutmix": "0.2"},
+        {"max_norm": 0.0},
         {"early_stopping": {"patience": 0}},
         {"early_stopping": {"monitor": "train_loss"}},
         {"early_stopping": {"min_delta": -1}},

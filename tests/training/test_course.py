@@ -12,17 +12,18 @@ from nnrecipe.regularization import EarlyStopping
 from nnrecipe.training.course import Course
 from nnrecipe.training.evaluate import Evaluation
 from nnrecipe.training.fit import EpochRecord
+from nnrecipe.training.scores import ClassScore
 
 
 def _record(epoch: int, *, loss: float, right: int) -> EpochRecord:
-    confusion = torch.tensor([[right, 100 - right], [0, 0]])
+    score = ClassScore(2, torch.tensor([right, 100 - right, 0, 0]))
     return EpochRecord(
         epoch=epoch,
         step=epoch * 10,
         train_loss=1.0,
         train_accuracy=0.5,
         penalty=0.0,
-        validation=Evaluation(loss=loss, confusion=confusion),
+        validation=Evaluation(loss=loss, examples=100, score=score),
         rate_factor=1.0,
         seconds=2.0,
         diverged_at=None,

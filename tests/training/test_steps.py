@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +11,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnrecipe.data.batch import Batch
-from nnrecipe.regularization import Regularization
-from nnrecipe.training.setup import TrainSetup
+from nnrecipe.regularization import Mixing, Regularization
+from nnrecipe.training.setup import Limits, TrainSetup
 from nnrecipe.training.steps import train_steps
+
+
+class Falling:
+    """The rate over 1, 2, 3, ..."""
+
+    def __call__(self, step: int) -> float:
+        return 1 / (1 + step)
 
 
 def _model() -> nn.Module:
@@ -44,8 +52,8 @@ def test_equals_a_loop_written_by_hand() -> None:
     setup = _setup(
         ours,
         penalty=Regularization(l1=0.01, l2=0.02).penalty(),
-        schedule=lambda step: 1 / (1 + step),
-        clip_norm=0.5,
+        schedule=Falling(),
+        limits=Limits(gradient_norm=0.5),
         monitor_every=3,
     )
     records = list(train_steps(setup, _batches(10)))
@@ -68,6 +76,7 @@ def test_equals_a_loop_written_by_hand() -> None:
         assert record.loss.item() == pytest.approx(loss.item(), abs=1e-6)
         assert record.penalty is not None
         assert record.penalty.item() == pytest.approx(penalty.item(), rel=1e-5)
+        assert record.correct is not None
         assert record.correct.item() == (logits.argmax(1) == targets).sum()
         assert record.rate_factor == 1 / (1 + step)
         assert (record.sample is not None) == (step % 3 == 0)
@@ -105,12 +114,10 @@ def test_each_group_keeps_its_own_rate_under_a_schedule() -> None:
         {"params": list(model[3].parameters()), "lr": 0.01},
     ]
     optimizer = torch.optim.SGD(groups)
-    steps = train_steps(
-        _setup(model, optimizer=optimizer, schedule=lambda step: 0.5**step), _batches(3)
-    )
+    steps = train_steps(_setup(model, optimizer=optimizer, schedule=Falling()), _batches(3))
     for step, _ in enumerate(steps):
         rates = [group["lr"] for group in optimizer.param_groups]
-        assert rates == [0.1 * 0.5**step, 0.01 * 0.5**step]
+        assert rates == pytest.approx([0.1 / (1 + step), 0.01 / (1 + step)], rel=1e-12)
 
 
 def test_frozen_weights_are_not_sampled() -> None:
@@ -129,3 +136,110 @@ def test_bf16_computes_the_forward_pass_in_bf16() -> None:
     assert seen == [torch.bfloat16]
     assert math.isfinite(record.loss.item())
     assert model[0].weight.dtype == torch.float32
+
+
+def _plain() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+
+
+def _equal(one: nn.Module, other: nn.Module, *, atol: float = 1e-6) -> None:
+    for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize(("accumulate", "sizes"), [(2, [2, 2, 1]), (3, [3, 2]), ("epoch", [5])])
+def test_accumulated_batches_make_the_step_of_one_large_batch(
+    accumulate: Any, sizes: list[int]
+) -> None:
+    inputs, targets = _batches(5)[4]
+    batches = [*_batches(4), Batch(inputs[:3], targets[:3])]
+    ours, theirs = _plain(), _plain()
+    penalty = Regularization(l2=0.1).penalty()
+    small = _setup(ours, penalty=penalty, accumulate=accumulate)
+    records = list(train_steps(small, batches))
+    large, start = [], 0
+    for size in sizes:
+        parts = zip(*batches[start : start + size], strict=True)
+        large.append(Batch(*(torch.cat(part) for part in parts)))
+        start += size
+    expected = list(train_steps(_setup(theirs, penalty=penalty), large))
+    _equal(ours, theirs)
+    for mine, other in zip(records, expected, strict=True):
+        assert mine.examples == other.examples
+        assert mine.loss.item() == pytest.approx(other.loss.item(), rel=1e-5)
+        assert mine.correct is not None
+        assert other.correct is not None
+        assert mine.correct.item() == other.correct.item()
+
+
+def test_values_beyond_the_limit_are_cut_off() -> None:
+    ours, theirs = _plain(), _plain()
+    setup = _setup(ours, limits=Limits(gradient_value=0.01))
+    list(train_steps(setup, _batches(4)))
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9)
+    for inputs, targets in _batches(4):
+        optimizer.zero_grad()
+        F.cross_entropy(theirs(inputs), targets).backward()
+        for parameter in theirs.parameters():
+            assert parameter.grad is not None
+            parameter.grad.clamp_(-0.01, 0.01)
+        optimizer.step()
+    _equal(ours, theirs)
+
+
+def test_the_norms_of_the_weights_stay_within_their_limit() -> None:
+    model = _plain()
+    for _ in train_steps(_setup(model, limits=Limits(weight_norm=0.3)), _batches(5)):
+        for layer in (model[0], model[2]):
+            assert (layer.weight.norm(dim=1) <= 0.3 + 1e-6).all()
+
+
+def test_lbfgs_takes_the_steps_of_torchs_own() -> None:
+    ours, theirs = _plain(), _plain()
+    (batch,) = _batches(1)
+
+    def lbfgs(model: nn.Module) -> torch.optim.LBFGS:
+        return torch.optim.LBFGS(model.parameters(), lr=1.0, line_search_fn="strong_wolfe")
+
+    setup = _setup(ours, optimizer=lbfgs(ours), reevaluates=True)
+    losses = [record.loss.item() for record in train_steps(setup, [batch] * 3)]
+    optimizer = lbfgs(theirs)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(theirs(batch.inputs), batch.targets)
+        loss.backward()
+        return loss.detach()
+
+    expected = [float(optimizer.step(closure)) for _ in range(3)]
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert losses[-1] < 0.1 * losses[0]
+    _equal(ours, theirs, atol=1e-5)
+
+
+def test_mixed_examples_are_trained_on_both_their_targets() -> None:
+    ours, theirs = _plain(), _plain()
+    mixing = Mixing(mixup=1.0)
+    torch.manual_seed(7)
+    (record,) = train_steps(_setup(ours, mixing=mixing), _batches(1))
+    torch.manual_seed(7)
+    mixed = mixing(*_batches(1)[0])
+    soft = mixed.share * F.one_hot(mixed.targets, 3) + (1 - mixed.share) * F.one_hot(
+        mixed.partners, 3
+    )
+    logits = theirs(mixed.inputs)
+    loss = F.cross_entropy(logits, soft)
+    assert 0 < mixed.share < 1
+    assert record.loss.item() == pytest.approx(loss.item(), rel=1e-5)
+    right = soft.gather(1, logits.argmax(1, keepdim=True)).sum()
+    assert record.correct is not None
+    assert record.correct.item() == pytest.approx(right.item(), rel=1e-5)
+
+
+def test_a_regression_counts_no_right_examples() -> None:
+    model = nn.Linear(6, 2)
+    batch = Batch(torch.randn(8, 6), torch.randn(8, 2))
+    setup = _setup(model, loss=F.mse_loss, task="regression")
+    (record,) = train_steps(setup, [batch])
+    assert record.correct is None

@@ -14,8 +14,19 @@ from nnrecipe.core.spec import ByKind
 from nnrecipe.data.augmentation.color import ColorJitter
 from nnrecipe.data.augmentation.corruption import Cutout, Noise
 from nnrecipe.data.augmentation.geometry import HorizontalFlip, RandomCrop, Rotation
+from nnrecipe.data.augmentation.policies import RandAugment, TrivialAugment
 
-Augment = Annotated[RandomCrop | HorizontalFlip | Rotation | ColorJitter | Noise | Cutout, ByKind()]
+Augment = Annotated[
+    RandomCrop
+    | HorizontalFlip
+    | Rotation
+    | ColorJitter
+    | Noise
+    | Cutout
+    | RandAugment
+    | TrivialAugment,
+    ByKind(),
+]
 
 
 @dataclass(frozen=True)
@@ -38,12 +49,19 @@ class Augmentation:
         return pixels
 
 
-def obstacles(specs: Sequence[Augment], inputs: InputShape) -> list[tuple[str, str]]:
-    """(YAML path, reason) of each augmentation that examples of this shape can't take."""
+def obstacles(
+    specs: Sequence[Augment], inputs: InputShape, *, levels: bool = True
+) -> list[tuple[str, str]]:
+    """(YAML path, reason) of each augmentation that examples of this shape can't take.
+
+    `levels` says whether they are uint8, so that it is known how bright white is.
+    """
     found = []
     for number, spec in enumerate(specs):
         try:
             spec.check_inputs(inputs)
+            if spec.needs_white and not levels:
+                raise ValueError("it needs uint8 images: of floats it isn't known what is white")
         except ValueError as error:
             found.append((f"data.augment.{number}", f"{spec.kind}: {error}"))
     return found

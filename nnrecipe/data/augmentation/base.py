@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from nnrecipe.core.spec import Spec
 
 class AugmentationSpec(Spec):
     """A random change that keeps an image's class."""
+
+    needs_white: ClassVar[bool] = False
+    """Whether it has to know how bright a pixel can be: not so for the user's own floats."""
 
     def check_inputs(self, inputs: InputShape) -> None:
         """Raises `ValueError`, with the reason, if examples of this shape can't take it."""

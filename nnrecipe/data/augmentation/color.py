@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -9,17 +10,20 @@ from pydantic import Field
 from torch import Tensor
 
 from nnrecipe.core.shapes import InputShape
-from nnrecipe.data.augmentation.base import AugmentationSpec, uniform
+from nnrecipe.data.augmentation.base import AugmentationSpec
+from nnrecipe.data.augmentation.choice import Operation, apply_chosen
 
 Strength = Annotated[float, Field(strict=True, ge=0, le=10)]
 
 
 class ColorJitter(AugmentationSpec):
-    """Brightness, contrast, saturation and hue, in this order, each drawn anew for every image.
+    """Brightness, contrast, saturation and hue, by draws of every image, as is their order.
 
     Factors are drawn from U(max(0, 1 - x), 1 + x), the hue's turn from U(-x, x), and each is
     defined as in torchvision.
     """
+
+    source = "Howard 2013, section 2; torchvision.transforms.ColorJitter"
 
     kind: Literal["color_jitter"] = "color_jitter"
     brightness: Strength = Field(0.2, description="largest relative change of brightness")
@@ -41,17 +45,27 @@ class ColorJitter(AugmentationSpec):
 
     def apply(self, images: Tensor, generator: torch.Generator, *, white: float | None) -> Tensor:
         """See `AugmentationSpec.apply`."""
+        operations = self._operations(white)
+        if not operations:
+            return images
+        shape = (len(images), len(operations))
+        strengths = images.new_empty(shape).uniform_(-1, 1, generator=generator)
+        ranks = images.new_empty(shape).uniform_(generator=generator)
+        return apply_chosen(images, ranks.argsort(1), strengths=strengths, operations=operations)
+
+    def _operations(self, white: float | None) -> list[Operation]:
+        """What is to be changed, at a strength from -1 to 1."""
+        found = []
         for adjust, change in (
             (adjust_brightness, self.brightness),
             (adjust_contrast, self.contrast),
             (adjust_saturation, self.saturation),
         ):
             if change:
-                factors = uniform(images, max(0.0, 1 - change), 1 + change, generator)
-                images = adjust(images, factors, white=white)
-        if self.hue:
-            images = adjust_hue(images, uniform(images, -self.hue, self.hue, generator))
-        return images
+                low, high = max(0.0, 1 - change), 1 + change
+                middle, reach = (high + low) / 2, (high - low) / 2
+                found.append(Operation(partial(adjust, white=white), middle, reach, signed=True))
+        return [*found, Operation(adjust_hue, span=self.hue, signed=True)] if self.hue else found
 
 
 def adjust_brightness(images: Tensor, factors: Tensor, *, white: float | None) -> Tensor:
@@ -85,7 +99,7 @@ def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
         torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
     hue = hue + 6 * turns.view(-1, 1, 1)
-    k = (hue.unsqueeze(1) + images.new_tensor([5, 3, 1]).view(1, 3, 1, 1)) % 6
+    k = torch.stack([hue + 5, hue + 3, hue + 1], dim=1) % 6
     return value.unsqueeze(1) - chroma.unsqueeze(1) * torch.minimum(k, 4 - k).clamp(0, 1)
 
 
@@ -93,8 +107,8 @@ def _gray(images: Tensor) -> Tensor:
     """Luma (ITU-R BT.601) of RGB, the mean over the channels of anything else: `[N, 1, H, W]`."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
-    weights = images.new_tensor([0.2989, 0.587, 0.114]).view(1, 3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)
+    red, green, blue = images.unbind(1)
+    return (0.2989 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
 
 
 def _blend(images: Tensor, other: Tensor, factors: Tensor, white: float | None) -> Tensor:

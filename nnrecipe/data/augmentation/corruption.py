@@ -16,6 +16,8 @@ from nnrecipe.data.augmentation.base import AugmentationSpec, integers
 class Noise(AugmentationSpec):
     """Add Gaussian noise, drawn for every pixel."""
 
+    source = "Bishop 1995, Training with Noise is Equivalent to Tikhonov Regularization"
+
     kind: Literal["noise"] = "noise"
     std: Annotated[float, Field(strict=True, gt=0, le=255)] = Field(
         0.05, description="standard deviation in pixel units (0-1, or 0-255 with `pixels: raw`)"
@@ -28,7 +30,9 @@ class Noise(AugmentationSpec):
 
 
 class Cutout(AugmentationSpec):
-    """Black out one square, centred on any pixel (DeVries and Taylor, 2017)."""
+    """Black out one square, centred on any pixel."""
+
+    source = "DeVries and Taylor 2017, section 3"
 
     kind: Literal["cutout"] = "cutout"
     size: Count = Field(8, description="side of the square in pixels")

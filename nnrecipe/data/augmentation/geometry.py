@@ -11,11 +11,14 @@ from torch.nn import functional as F
 
 from nnrecipe.core.shapes import InputShape
 from nnrecipe.core.spec import Count
+from nnrecipe.data.augmentation.affine import rotation, warp
 from nnrecipe.data.augmentation.base import AugmentationSpec, integers, uniform
 
 
 class RandomCrop(AugmentationSpec):
     """Shift by up to `padding` pixels each way: pad with black, cut out the original size."""
+
+    source = "He et al. 2016, section 4.2; torchvision.transforms.RandomCrop"
 
     kind: Literal["random_crop"] = "random_crop"
     padding: Count = Field(4, description="black border added on each side before cutting, pixels")
@@ -38,6 +41,8 @@ class RandomCrop(AugmentationSpec):
 class HorizontalFlip(AugmentationSpec):
     """Mirror left and right."""
 
+    source = "Krizhevsky et al. 2012, section 4.1; torchvision.transforms.RandomHorizontalFlip"
+
     kind: Literal["horizontal_flip"] = "horizontal_flip"
     probability: Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
         0.5, description="share of the images that are mirrored"
@@ -50,6 +55,8 @@ class HorizontalFlip(AugmentationSpec):
 
 class Rotation(AugmentationSpec):
     """Rotate about the centre, bilinearly; what comes into view is black."""
+
+    source = "Simard et al. 2003, section 2; torchvision.transforms.RandomRotation"
 
     kind: Literal["rotation"] = "rotation"
     degrees: Annotated[float, Field(strict=True, gt=0, le=180)] = Field(
@@ -81,12 +88,4 @@ def flip(images: Tensor, chosen: Tensor) -> Tensor:
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     """Rotate each image counter-clockwise by its own angle `degrees: [N]`."""
-    _, _, height, width = images.shape
-    angle = torch.deg2rad(degrees)
-    cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    # The grid runs from -1 to 1 along both sides, hence the aspect ratio.
-    across = torch.stack([cos, -sin * (height / width), none], dim=1)
-    down = torch.stack([sin * (width / height), cos, none], dim=1)
-    theta = torch.stack([across, down], dim=1)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
+    return warp(images, rotation(degrees), mode="bilinear")

@@ -1,0 +1,92 @@
+"""What one optimizer step makes small: the loss of its batches, and the penalty on the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnrecipe.core.device import autocast
+from nnrecipe.data.batch import Batch
+from nnrecipe.regularization.mixing import Mixed
+from nnrecipe.training.scores import count_correct
+from nnrecipe.training.setup import TrainSetup
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Scalars on the device: the mean loss, the penalty, and how many examples were right."""
+
+    loss: Tensor
+    penalty: Tensor | None
+    correct: Tensor | None
+
+
+class Objective:
+    """A function of the weights: each call returns the loss and leaves its gradient in place.
+
+    The gradient is that of the mean over the examples of all batches; `weights` are penalized,
+    `parameters` are those whose gradient is clipped. `first` is the outcome of the first call.
+    """
+
+    def __init__(
+        self,
+        setup: TrainSetup,
+        batches: Sequence[Batch],
+        *,
+        parameters: Sequence[Tensor],
+        weights: Sequence[Tensor],
+    ) -> None:
+        self.setup, self.parameters, self.weights = setup, parameters, weights
+        self.batches = [setup.mixing(inputs, targets) for inputs, targets in batches]
+        self.examples = sum(len(targets) for _, targets in batches)
+        self.first: Outcome | None = None
+
+    def __call__(self) -> Tensor:
+        """Forward and backward through every batch, then the clipping."""
+        self.setup.optimizer.zero_grad()
+        parts = [self._backward(batch) for batch in self.batches]
+        loss, correct = parts[0] if len(parts) == 1 else _sum(parts)
+        penalty = self.setup.penalty.of(self.weights) if self.setup.penalty.active else None
+        if penalty is not None and penalty.requires_grad:
+            penalty.backward()
+        self._clip()
+        if self.first is None:
+            self.first = Outcome(loss, None if penalty is None else penalty.detach(), correct)
+        return loss if penalty is None else loss + penalty.detach()
+
+    def _backward(self, batch: Mixed) -> tuple[Tensor, Tensor | None]:
+        """Add one batch's gradient; returns its share of the mean loss, and its right examples."""
+        setup = self.setup
+        with autocast(setup.device, setup.precision):
+            outputs = setup.model(batch.inputs)
+            loss = batch.loss(setup.loss, outputs)
+        if len(self.batches) > 1:
+            loss = loss * (len(batch.targets) / self.examples)
+        loss.backward()
+        return loss.detach(), _correct(batch, outputs.detach(), setup)
+
+    def _clip(self) -> None:
+        limits = self.setup.limits
+        if limits.gradient_value is not None:
+            torch.nn.utils.clip_grad_value_(self.parameters, limits.gradient_value)
+        if limits.gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, limits.gradient_norm)
+
+
+def _correct(batch: Mixed, outputs: Tensor, setup: TrainSetup) -> Tensor | None:
+    """The right examples of a batch; a mixed example is right in shares."""
+    correct = count_correct(outputs, batch.targets, setup.task)
+    if batch.share == 1 or correct is None:
+        return correct
+    other = count_correct(outputs, batch.partners, setup.task)
+    assert other is not None, "partners are targets of the same task"
+    return batch.share * correct + (1 - batch.share) * other
+
+
+def _sum(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+    losses = torch.stack([loss for loss, _ in parts]).sum()
+    counts = [correct for _, correct in parts if correct is not None]
+    return losses, torch.stack(counts).sum() if counts else None

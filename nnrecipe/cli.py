@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nnrecipe.core.errors import UserError
-from nnrecipe.exits import Crash, exit_code
+from nnrecipe.arguments import AnyOrder, names, numbers
+from nnrecipe.exits import exit_code
+from nnrecipe.recipe.catalogue import FAMILIES, print_family
 
 if TYPE_CHECKING:
-    from nnrecipe.core.findings import Report
     from nnrecipe.recipe import LoadedRecipe
 
 FAST = ("training.epochs=1", "data.limit=2000", "scheduler.warmup=0")
@@ -36,21 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code or 0
 
 
-class _AnyOrder(click.Group):
-    """Takes a command's flags before the command's name too: `nnrecipe --device cpu run x`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the command first."""
-        known = [parameter for command in self.commands.values() for parameter in command.params]
-        options = [p for p in known if isinstance(p, click.Option) and not p.is_flag]
-        valued = {name for option in options for name in option.opts}
-        at = 0
-        while at < len(args) and args[at].startswith("-"):
-            at += 2 if args[at] in valued else 1
-        return super().parse_args(ctx, [*args[at : at + 1], *args[:at], *args[at + 1 :]])
-
-
-@click.group(cls=_AnyOrder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=AnyOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="nnrecipe", message="%(prog)s %(version)s")
 def cli() -> None:
     """The recipe for training neural networks: every stage ends in a verdict.
@@ -60,6 +46,7 @@ def cli() -> None:
     """
 
 
+_PATH = click.Path(path_type=Path)
 _WORDS = click.argument("words", metavar="CONFIG... [key=value ...]", nargs=-1, required=True)
 _PRINT = click.option(
     "--print-config", is_flag=True, help="Print the resolved config and each value's origin."
@@ -78,31 +65,20 @@ def _load(
     return load(*configs, overrides=[*first, *changes, *last])
 
 
-def _names(
-    _context: click.Context, _parameter: click.Parameter, text: str | None
-) -> list[str] | None:
-    """The words between the commas; None if the option isn't given."""
-    names = [name.strip() for name in (text or "").split(",") if name.strip()]
-    if text is not None and not names:
-        raise click.BadParameter(f"{text!r} names nothing: leave the option out for the default")
-    return names or None
-
-
-def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int]:
-    names = _names(context, parameter, text) or []
-    if not all(name.isascii() and name.isdigit() for name in names):
-        raise click.BadParameter(f"{text!r}: write whole numbers and commas, as in 0,1,2")
-    return list(dict.fromkeys(map(int, names)))
-
-
 @cli.command()
 @_WORDS
-@click.option("--stages", callback=_names, metavar="A,B", help="Walk only these stages.")
-@click.option("--output", type=click.Path(path_type=Path), help="The run folder to make.")
+@click.option("--stages", callback=names, metavar="A,B", help="Walk only these stages.")
+@click.option("--output", type=_PATH, help="The folder to make; default: runs/NAME/TIME.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.")
 @click.option("--keep-going", is_flag=True, help="Train even if a check failed.")
 @click.option("--fast", is_flag=True, help=f"A trial: the same as {' '.join(FAST)}.")
-@click.option("--seeds", callback=_numbers, metavar="0,1,2", help="One run for each seed.")
+@click.option("--seeds", callback=numbers, metavar="0,1,2", help="One run for each seed.")
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="KEY=VALUE,VALUE",
+    help="One config for each value; given several times, for each combination.",
+)
 @_PRINT
 def run(
     words: tuple[str, ...],
@@ -112,52 +88,36 @@ def run(
     keep_going: bool,
     fast: bool,
     seeds: list[int],
+    vary: tuple[str, ...],
     print_config: bool,
 ) -> int:
-    """Walk the recipe: check, train, evaluate."""
-    first = FAST if fast else ()
-    last = [f"device={device}"] if device else []
-    variants = [[f"seed={seed}"] for seed in seeds] or [[]]
-    loaded = [_load(words, first=first, last=[*last, *variant]) for variant in variants]
-    if print_config:
-        click.echo("\n".join(one.resolved for one in loaded), nl=False)
-        return 0
-    from nnrecipe.report.seeds import over_seeds
+    """Walk the recipe: check, train, evaluate.
+
+    With --seeds or --vary it is walked more than once, and the runs are compared in a table and a
+    picture. --vary norm=none,batch --vary 'init=zeros,{kind: normal, std: 1.0}' --seeds 0,1,2 makes
+    four configs with three runs each, in OUTPUT/norm=none,init=zeros/seed-0 and so on. What can't
+    be combined stays in the table, with the reason.
+    """
+    from nnrecipe.grid import configs, make_plans, run_one, run_plans
+    from nnrecipe.recipe.variations import cells
+    from nnrecipe.report import print_report
     from nnrecipe.runner import default_folder
 
-    base = output or default_folder(loaded[0].recipe)
-    if not seeds:
-        return _walk(loaded[0], base, stages, keep_going).exit_code
-    folders = [base / f"seed-{seed}" for seed in seeds]
-    reports = [
-        _walk(one, folder, stages, keep_going) for one, folder in zip(loaded, folders, strict=True)
-    ]
-    click.echo(f"\n{over_seeds(reports)}")
-    return max(report.exit_code for report in reports)
-
-
-def _walk(
-    loaded: LoadedRecipe, folder: Path, stages: Sequence[str] | None, keep_going: bool
-) -> Report:
-    from nnrecipe.report import print_report, terminal_progress
-    from nnrecipe.runner import run_recipe
-
-    try:
-        with terminal_progress() as progress:
-            outcome = run_recipe(
-                loaded.recipe,
-                output=folder,
-                stages=stages,
-                keep_going=keep_going,
-                progress=progress,
-                source=loaded.record,
-            )
-    except UserError:
-        raise
-    except Exception as error:
-        raise Crash(error, folder) from error
+    first = FAST if fast else ()
+    last = [f"device={device}"] if device else []
+    plans = make_plans(
+        cells(vary), seeds, load=lambda changes: _load(words, first=first, last=[*last, *changes])
+    )
+    if print_config:
+        click.echo("\n".join(configs(plans)), nl=False)
+        return 0
+    loaded = next(loaded for plan in plans for loaded in plan.recipes)
+    folder = output or default_folder(loaded.recipe)
+    if vary or seeds:
+        return run_plans(plans, folder, stages=stages, keep_going=keep_going)
+    outcome = run_one(loaded, folder, stages=stages, keep_going=keep_going)
     print_report(outcome.report, outcome.folder)
-    return outcome.report
+    return outcome.report.exit_code
 
 
 @cli.command()
@@ -171,11 +131,21 @@ def validate(words: tuple[str, ...], print_config: bool) -> None:
 
 @cli.command()
 @_WORDS
-def summary(words: tuple[str, ...]) -> None:
-    """Print the network: its layers, and how each parameter trains."""
-    from nnrecipe.recipe.network import tables
+@click.option(
+    "--activations",
+    is_flag=True,
+    help="Instead, pass a batch through: each layer's mean, spread, saturation and gradient.",
+)
+def summary(words: tuple[str, ...], activations: bool) -> None:
+    """Print the network, layer by layer.
 
-    click.echo(tables(_load(words).recipe))
+    Two tables: each layer's output shape, parameters, FLOPs and activation memory; and how each
+    parameter trains.
+    """
+    from nnrecipe.recipe import network
+
+    recipe = _load(words).recipe
+    click.echo(network.activation_tables(recipe) if activations else network.tables(recipe))
 
 
 @cli.command()
@@ -187,15 +157,22 @@ def schema() -> None:
     click.echo(json.dumps({**dialect, **Recipe.model_json_schema()}, indent=2))
 
 
-@cli.command()
-def ls() -> None:
-    """List the presets."""
+@cli.command(epilog=f"Families: {', '.join(FAMILIES)}.")
+@click.argument("family", required=False)
+def ls(family: str | None) -> None:
+    """List the presets, or all that YAML can name of one FAMILY.
+
+    Each member of a family comes with its meaning and the paper, book or library it is from.
+    """
+    if family is not None:
+        return print_family(family)
     from nnrecipe.recipe.presets import description, presets
 
     found = presets()
     width = max(map(len, found), default=0)
     for name, path in found.items():
         click.echo(f"{name:<{width}}  {description(path)}".rstrip())
+    return None
 
 
 @cli.command()
@@ -210,7 +187,7 @@ def cat(name: str) -> None:
 
 @cli.command()
 @click.argument("name")
-@click.argument("destination", required=False, type=click.Path(path_type=Path))
+@click.argument("destination", required=False, type=_PATH)
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def cp(name: str, destination: Path | None, force: bool) -> None:
     """Copy a preset to change it.
@@ -224,7 +201,7 @@ def cp(name: str, destination: Path | None, force: bool) -> None:
 
 
 @cli.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN", type=_PATH)
 def report(folder: Path) -> None:
     """Write the report.html of a run folder anew."""
     from nnrecipe.report import write_html
@@ -233,7 +210,27 @@ def report(folder: Path) -> None:
 
 
 @cli.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=_PATH)
+@click.option(
+    "--output",
+    type=_PATH,
+    help="The picture to write (.png, .svg or .pdf); default: comparison.png in RUN, or in the "
+    "current folder if there are several.",
+)
+def compare(folders: tuple[Path, ...], output: Path | None) -> None:
+    """Compare runs in one table and one picture.
+
+    RUN is a run's folder or one that holds runs, as --seeds and --vary make it. Runs that differ in
+    nothing but their seeds are a row, with mean and standard deviation; the columns are the keys in
+    which the configs differ, then the metrics, the times, the parameters and the verdict.
+    """
+    from nnrecipe.report.compare import show_comparison
+
+    show_comparison(folders, picture=output)
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN", type=_PATH)
 @click.option("--port", type=click.IntRange(1, 65535), help="Default: the first free from 6006.")
 def dashboard(folder: Path, port: int | None) -> None:
     """Show a run in TensorBoard.

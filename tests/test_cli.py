@@ -13,14 +13,19 @@ from typing import Any
 
 import pytest
 
+import nnrecipe.grid
 import nnrecipe.runner
 from nnrecipe.cli import FAST, main
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import Report, StageResult, Verdict
 from nnrecipe.recipe import Recipe, load, load_recipe
+from nnrecipe.recipe.catalogue import FAMILIES
+from nnrecipe.recipe.network import activation_tables
 
 COMMAND = [sys.executable, "-m", "nnrecipe"]
-COMMANDS = ["run", "validate", "ls", "cp", "cat", "schema", "summary", "report", "dashboard"]
+COMMANDS = [
+    "run", "validate", "ls", "cp", "cat", "schema", "summary", "report", "compare", "dashboard",
+]  # fmt: skip
 TINY = "data: {kind: digits, limit: 100}\narchitecture: {kind: mlp, widths: [4]}\nname: tiny\n"
 
 
@@ -56,12 +61,13 @@ class Runs:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     stand_in = Runs([Verdict.PASS])
-    monkeypatch.setattr(nnrecipe.runner, "run_recipe", stand_in)
+    monkeypatch.setattr(nnrecipe.grid, "run_recipe", stand_in)
     return stand_in
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["ls"], ["run", "--help"], ["cat", "quickstart"]]
+    "arguments",
+    [["--help"], ["ls"], ["ls", "--help"], ["run", "--help"], ["cat", "quickstart"]],
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
@@ -155,21 +161,6 @@ def test_fast_is_a_set_of_overrides_that_others_win_over(runs: Runs) -> None:
     assert (fast.training.epochs, two.training.epochs) == (1, 2)
 
 
-def test_seeds_run_side_by_side_and_the_worst_verdict_counts(
-    runs: Runs, capsys: pytest.CaptureFixture[str]
-) -> None:
-    runs.verdicts = [Verdict.PASS, Verdict.FAIL, Verdict.PASS]
-    assert main(["run", "tiny.yaml", "--seeds", "0,1,2", "--output", "out"]) == 1
-    assert [recipe.seed for recipe in runs.recipes] == [0, 1, 2]
-    assert [str(options["output"]) for options in runs.options] == [
-        "out/seed-0",
-        "out/seed-1",
-        "out/seed-2",
-    ]
-    last = capsys.readouterr().out.splitlines()[-1].split()
-    assert last == ["test_accuracy", "mean", "0.9200", "sd", "0.0100", "n", "3"]
-
-
 @pytest.mark.parametrize(
     ("verdict", "code"), [(Verdict.PASS, 0), (Verdict.WARN, 0), (Verdict.FAIL, 1)]
 )
@@ -233,6 +224,12 @@ def test_a_bug_of_ours_outside_a_run_leaves_a_file_too(
         (["run", "seed=1"], "no config"),
         (["validate", "tiny.yaml", "sed=1"], "did you mean 'seed'?"),
         (["validate", "tiny.yaml", "seed=-1", "name=3"], "2 problems:"),
+        (["run", "tiny.yaml", "--vary", "norm"], "--vary norm: names no values"),
+        (["ls", "optimizer"], "did you mean 'optimizers'?"),
+        (["compare"], "Missing argument"),
+        (["compare", "nowhere"], "nowhere: no such folder"),
+        (["compare", "."], "no run in it"),
+        (["compare", ".", "--output", "picture.txt"], "no kind of picture"),
         (["cat", "quikstart"], "did you mean quickstart?"),
         (["cat", "latin.yaml"], "latin.yaml:2:6: YAML: byte 0xe9 is not UTF-8"),
         (["cp", "latin.yaml", "copy.yaml"], "byte 0xe9 is not UTF-8"),
@@ -327,6 +324,11 @@ def test_summary_tells_what_is_frozen(capsys: pytest.CaptureFixture[str]) -> Non
     assert rows["fc3.weight"] == ["10x84", "lr", "x", "1", "weights"]
 
 
+def test_summary_follows_a_batch_through_the_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "tiny.yaml", "--activations"]) == 0
+    assert capsys.readouterr().out == f"{activation_tables(load_recipe('tiny.yaml'))}\n"
+
+
 def test_schema_describes_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
@@ -341,6 +343,34 @@ def test_ls_describes_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert any(line.split()[0] == "quickstart" for line in lines)
     assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_ls_describes_a_family(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "norms"]) == 0
+    shown = capsys.readouterr().out
+    assert "norm: batch" in shown
+    assert [line.split()[0] for line in shown.splitlines()[3:] if line[:1].isalpha()] == [
+        "none", "batch", "layer", "group", "instance",
+    ]  # fmt: skip
+
+
+def test_ls_help_names_the_families(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(family in shown for family in FAMILIES)
+
+
+def test_compare_reads_what_runs_left(capsys: pytest.CaptureFixture[str]) -> None:
+    for norm in ("none", "batch"):
+        line = ["run", "tiny.yaml", f"norm={norm}", "--stages", "data", "--output", f"r/{norm}"]
+        assert main(line) == 0
+    capsys.readouterr()
+    assert main(["compare", "r/none", "r"]) == 0
+    shown = capsys.readouterr().out
+    assert [line.split()[0] for line in shown.splitlines() if "up to data" in line] == [
+        "none", "batch",
+    ]  # fmt: skip
+    assert "no picture: no run came to a metric" in shown
 
 
 def test_cp_never_overwrites_by_itself(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,181 @@
+"""Runs a recipe more than once: for several seeds, for each cell of a grid, or for both."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from nnrecipe.core.errors import RecipeError, UserError
+from nnrecipe.exits import Crash, exit_code
+from nnrecipe.recipe import LoadedRecipe
+from nnrecipe.recipe.variations import Cell
+from nnrecipe.report import terminal_progress
+from nnrecipe.report.compare import show_comparison
+from nnrecipe.report.grid_file import GRID_FILE, Grid, GridCell, PlannedRun, write_grid
+from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE
+from nnrecipe.report.wording import clean, headline
+from nnrecipe.runner import Outcome, run_recipe
+
+USERS = 2
+"""The exit code of what is the user's to mend."""
+LONGEST_REASON = 200  # characters
+
+Load = Callable[[Sequence[str]], LoadedRecipe]
+"""Makes the recipe that a command line means, with these overrides on top."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A cell, and its recipe for each seed; or why there can't be one."""
+
+    cell: Cell
+    recipes: tuple[LoadedRecipe, ...] = ()
+    refusal: str = ""
+
+    @property
+    def record(self) -> GridCell:
+        """The cell as `grid.json` keeps it."""
+        name, overrides = self.cell.name, self.cell.overrides
+        runs = tuple(PlannedRun(folder=folder) for folder, _ in self.runs)
+        return GridCell(name=name, overrides=overrides, refusal=self.refusal, runs=runs)
+
+    @property
+    def runs(self) -> Iterator[tuple[str, LoadedRecipe]]:
+        """Each recipe with its folder, below the grid's: `norm=batch/seed-0`."""
+        for loaded in self.recipes:
+            seed = f"seed-{loaded.recipe.seed}"
+            yield f"{self.cell.name}/{seed}" if self.cell.name else seed, loaded
+
+
+def make_plans(cells: Sequence[Cell], seeds: Sequence[int], *, load: Load) -> list[Plan]:
+    """Load every recipe of the grid, before anything is run; without seeds, each cell's own.
+
+    Raises `RecipeError` with everything that is wrong if no cell can be run, and `UserError` if two
+    cells are the same config.
+    """
+    changes = [[f"seed={seed}"] for seed in seeds] or [[]]
+    plans: list[Plan] = []
+    problems = []
+    for cell in cells:
+        try:
+            recipes = tuple(load([*cell.overrides, *change]) for change in changes)
+            plans.append(Plan(cell, recipes))
+        except RecipeError as error:
+            problems += error.problems
+            told = dict.fromkeys(f"{problem.path}: {problem.message}" for problem in error.problems)
+            plans.append(Plan(cell, refusal="; ".join(told)))
+    if not any(plan.recipes for plan in plans):
+        raise RecipeError(list(dict.fromkeys(problems)))
+    _refuse_twins(plans)
+    return plans
+
+
+def configs(plans: Sequence[Plan]) -> Iterator[str]:
+    """The resolved configs, for `--print-config`; a cell of a grid under its name."""
+    for plan in plans:
+        if plan.cell.name:
+            yield f"# {plan.cell.name}{f': refused: {plan.refusal}' if plan.refusal else ''}\n"
+        yield "\n".join(loaded.resolved for loaded in plan.recipes)
+
+
+def run_plans(
+    plans: Sequence[Plan], base: Path, *, stages: Sequence[str] | None, keep_going: bool
+) -> int:
+    """Run them all below `base`, compare them there, and return the exit code.
+
+    A run that can't be made, or ends in an error, doesn't stop the others: 2 if none could be made,
+    else 3 if there was an error of ours, 1 if a check failed, 0 if none did.
+    """
+    grid = Grid(cells=tuple(plan.record for plan in plans))
+    _begin(grid, base)
+    runs = [run for plan in plans for run in plan.runs]
+    codes = []
+    try:
+        for number, (folder, loaded) in enumerate(runs, start=1):
+            click.echo(f"\nrun {number} of {len(runs)}: {folder}")
+            code, failure = _attempt(loaded, base / folder, stages=stages, keep_going=keep_going)
+            codes.append(code)
+            if failure:
+                grid = grid.failed(folder, failure)
+                write_grid(grid, base)
+    except KeyboardInterrupt:
+        click.echo(f"\nwhat has finished stays: nnrecipe compare {base}")
+        raise
+    if set(codes) == {USERS}:
+        _give_up(base)
+        return USERS
+    click.echo()
+    show_comparison([base])
+    return max(code for code in codes if code != USERS)
+
+
+def run_one(
+    loaded: LoadedRecipe, folder: Path, *, stages: Sequence[str] | None, keep_going: bool
+) -> Outcome:
+    """Walk one recipe, and show how far it is. Raises `UserError`, or `Crash` for what is ours."""
+    try:
+        with terminal_progress() as progress:
+            return run_recipe(
+                loaded.recipe,
+                output=folder,
+                stages=stages,
+                keep_going=keep_going,
+                progress=progress,
+                source=loaded.record,
+            )
+    except UserError:
+        raise
+    except Exception as error:
+        raise Crash(error, folder) from error
+
+
+def _attempt(
+    loaded: LoadedRecipe, folder: Path, *, stages: Sequence[str] | None, keep_going: bool
+) -> tuple[int, str]:
+    """The exit code of one run of several, and what kept it from an end, in a line."""
+    try:
+        outcome = run_one(loaded, folder, stages=stages, keep_going=keep_going)
+    except UserError as error:
+        return exit_code(error, sys.argv[1:]), clean(f"refused: {error}")
+    except Crash as crash:
+        kind = type(crash.error).__name__
+        reason = clean(f"crashed: {kind}: {crash}".removesuffix(": "), limit=LONGEST_REASON)
+        return exit_code(crash, sys.argv[1:]), reason
+    click.echo(f"{outcome.report.verdict.value.upper()}  {headline(outcome.report)}")
+    return outcome.report.exit_code, ""
+
+
+def _begin(grid: Grid, base: Path) -> None:
+    """Make the folder of all runs, and say what is refused. Raises `UserError` if it is taken."""
+    if any((base / name).exists() for name in (GRID_FILE, REPORT_FILE, CONFIG_FILE)):
+        raise UserError(f"--output {base}: holds a run already: choose another folder")
+    try:
+        write_grid(grid, base)
+    except OSError as error:
+        raise UserError(f"--output {base}: can't make the folder: {error.strerror}") from error
+    for cell in grid.cells:
+        if cell.refusal:
+            click.echo(f"refused: {cell.name}: {cell.refusal}")
+
+
+def _give_up(base: Path) -> None:
+    """Leave the folder free for another try, where nothing came to be in it."""
+    (base / GRID_FILE).unlink()
+    with contextlib.suppress(OSError):
+        base.rmdir()
+
+
+def _refuse_twins(plans: Sequence[Plan]) -> None:
+    """Two cells of one config would be counted as two runs of it."""
+    known: list[Plan] = []
+    for plan in plans:
+        for other in known:
+            if plan.recipes and other.recipes and plan.recipes[0].recipe == other.recipes[0].recipe:
+                both = f"{other.cell.name} and {plan.cell.name}"
+                raise UserError(f"--vary: {both} are the same config: leave one out")
+        known.append(plan)

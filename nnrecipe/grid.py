@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 
-from nnrecipe.core.errors import RecipeError, UserError
+from nnrecipe.core.errors import Problem, RecipeError, UserError
 from nnrecipe.exits import Crash, exit_code
 from nnrecipe.recipe import LoadedRecipe
+from nnrecipe.recipe.problems import ClashError
 from nnrecipe.recipe.variations import Cell
 from nnrecipe.report import terminal_progress
 from nnrecipe.report.compare import show_comparison
@@ -55,22 +56,26 @@ class Plan:
 def make_plans(cells: Sequence[Cell], seeds: Sequence[int], *, load: Load) -> list[Plan]:
     """Load every recipe of the grid, before anything is run; without seeds, each cell's own.
 
-    Raises `RecipeError` with everything that is wrong if no cell can be run, and `UserError` if two
-    cells are the same config.
+    What can't be combined is a plan without recipes. Raises `RecipeError` with every mistake, which
+    no other cell makes good (an unknown kind, a value out of bounds), or with all refusals if no
+    cell can be run; and `UserError` if two cells are the same config.
     """
     changes = [[f"seed={seed}"] for seed in seeds] or [[]]
     plans: list[Plan] = []
-    problems = []
+    problems: list[Problem] = []
+    mistakes: list[Problem] = []
     for cell in cells:
         try:
             recipes = tuple(load([*cell.overrides, *change]) for change in changes)
             plans.append(Plan(cell, recipes))
-        except RecipeError as error:
+        except ClashError as error:
             problems += error.problems
             told = dict.fromkeys(f"{problem.path}: {problem.message}" for problem in error.problems)
             plans.append(Plan(cell, refusal="; ".join(told)))
-    if not any(plan.recipes for plan in plans):
-        raise RecipeError(list(dict.fromkeys(problems)))
+        except RecipeError as error:
+            mistakes += error.problems
+    if mistakes or not any(plan.recipes for plan in plans):
+        raise RecipeError(list(dict.fromkeys(mistakes or problems)))
     _refuse_twins(plans)
     return plans
 

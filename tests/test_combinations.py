@@ -63,6 +63,8 @@ REGULARIZATIONS: dict[str, dict[str, Any]] = {
     "label_smoothing": {"loss": {"kind": "cross_entropy", "label_smoothing": 0.1}},
     "clipping": {"training": {"clip_norm": 1.0, "clip_value": 0.5}},
     "ema": {"training": {"average": "ema"}},
+    "swa": {"training": {"average": {"kind": "swa", "start": 0.0}}},
+    "accumulation": {"training": {"accumulate": 2}},
 }
 OMISSIONS = ("dropout", "dropblock", "stochastic_depth")
 
@@ -80,8 +82,9 @@ REFUSED: dict[tuple[str, str], str] = {
     **{("architecture:vit", f"norm:{kind}"): "" for kind in ("batch", "group", "instance")},
     **{
         ("optimizer:lbfgs", f"regularization:{part}"): "lbfgs"
-        for part in (*OMISSIONS, "max_norm", "clipping")
+        for part in (*OMISSIONS, "mixup", "cutmix", "max_norm", "clipping")
     },
+    **{(f"optimizer:{kind}", "regularization:accumulation"): kind for kind in ("gd", "lbfgs")},
 }
 
 
@@ -163,13 +166,20 @@ def _train(recipe: Recipe) -> None:
     model = bench.make_model()
     before = [p.detach().clone() for p in model.parameters()]
     rate = recipe.optimizer.lr
-    setup = bench.setup(model, lr=1e-3 if rate == "auto" else rate, schedule=schedule)
+    setup = bench.setup(
+        model,
+        lr=1e-3 if rate == "auto" else rate,
+        schedule=schedule,
+        accumulate=training.accumulate,
+    )
     average = training.average.build(model, epochs=training.epochs)
     draw = torch.Generator().manual_seed(0)
-    batches = list(islice(data.training_batches(8, generator=draw), 2))
-    for record in train_steps(setup, batches):
+    batches = list(islice(data.training_batches(8, generator=draw), 4))
+    few = batches if training.accumulate == 2 else batches[:2]
+    for record in train_steps(setup, few):
         average.after_step()
         assert math.isfinite(record.loss.item())
+    average.after_epoch(1)
     assert all(p.isfinite().all() for p in model.parameters())
     moved = [not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True)]
     assert any(moved)

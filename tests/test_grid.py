@@ -134,7 +134,11 @@ def test_a_refused_cell_stays_in_the_table_and_stops_no_other(
     ("vary", "words"),
     [
         (["norm=instance"], "norm=instance: norm.kind: instance"),
-        (["norm=instance,foo"], "2 problems:"),
+        (["norm=instance", "data=custom,digits"], "data.target: is required"),
+        (["norm=instance,foo"], "norm=foo: norm.kind: unknown kind 'foo'"),
+        (["norm=batch,bacth"], "did you mean 'batch'?"),
+        (["optimizer.lr=0.1,0"], "optimizer.lr=0: optimizer.lr: must be a number above 0"),
+        (["optimizer=sgd,{kind: adam, momentum: 0.9}"], "optimizer.momentum: unknown key"),
         (["nrm=batch,layer"], "did you mean 'norm'?"),
         (["optimizer.lr=fast,slow"], "optimizer.lr"),
         (["norm"], "names no values"),
@@ -143,7 +147,7 @@ def test_a_refused_cell_stays_in_the_table_and_stops_no_other(
         (["seed=1,2"], "use --seeds"),
     ],
 )
-def test_where_nothing_can_be_run_the_line_is_wrong(
+def test_a_mistake_on_the_line_is_told_before_anything_is_run(
     runs: Runs, capsys: pytest.CaptureFixture[str], vary: list[str], words: str
 ) -> None:
     options = [word for text in vary for word in ("--vary", text)]

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from nnrecipe.architectures.images import require_image, require_pixels
-from nnrecipe.architectures.refusals import refuse
+from nnrecipe.architectures.refusals import NO_BRANCH, refuse
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.spec import Spec
@@ -43,10 +43,7 @@ class AlexNet(Spec):
     kind: Literal["alexnet"] = "alexnet"
     default_norm: ClassVar[str] = "none"
     default_init: ClassVar[str | None] = "kaiming_normal"
-    refuses: ClassVar[Mapping[str, str]] = {
-        "regularization.stochastic_depth": "alexnet has no residual blocks that could be skipped: "
-        "leave it out, or use resnet or vit"
-    }
+    refuses: ClassVar[Mapping[str, str]] = {"regularization.stochastic_depth": NO_BRANCH}
     form: Literal["auto", "imagenet", "cifar"] = Field(
         "auto", description="for large or for small images; auto is cifar below 64 pixels"
     )

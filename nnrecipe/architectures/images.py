@@ -1,13 +1,9 @@
-"""What convolutional networks ask of their inputs, and what those without shortcuts refuse."""
+"""What convolutional networks ask of their inputs."""
 
 from __future__ import annotations
 
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.shapes import InputShape
-
-NO_BRANCH = (
-    "this network has no residual branch to leave out: use dropout, or architecture.kind: resnet"
-)
 
 
 def require_image(inputs: InputShape, *, kind: str) -> tuple[int, int, int]:

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import nn
 
-from nnrecipe.architectures.images import NO_BRANCH, require_image, require_pixels
-from nnrecipe.architectures.refusals import refuse
+from nnrecipe.architectures.images import require_image, require_pixels
+from nnrecipe.architectures.refusals import NO_BRANCH, refuse
 from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.spec import Spec
 from nnrecipe.layers import Activation

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from torch import nn
 
-from nnrecipe.architectures.refusals import refuse
+from nnrecipe.architectures.refusals import NO_BRANCH, refuse
 from nnrecipe.core.errors import conflict
 from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.spec import Count, Spec
@@ -34,8 +34,7 @@ class Mlp(Spec):
     default_init: ClassVar[str | None] = "kaiming_normal"
     refuses: ClassVar[Mapping[str, str]] = {
         "regularization.dropblock": "an mlp has no pixels to drop squares of: use dropout",
-        "regularization.stochastic_depth": "an mlp has no residual branch to leave out: use "
-        "dropout, or architecture.kind: resnet",
+        "regularization.stochastic_depth": NO_BRANCH,
     }
     widths: tuple[Count, ...] = Field((100,), description="units of each hidden layer, in order")
     activation: Activation = Field(Relu(), description="nonlinearity after each hidden layer")

@@ -8,6 +8,12 @@ from typing import ClassVar, Protocol
 from nnrecipe.core.errors import UserError
 from nnrecipe.layers.hidden import Hidden
 
+NO_BRANCH = (
+    "this network has no residual branch to leave out: use dropout, or architecture.kind: resnet "
+    "or vit"
+)
+"""Why `regularization.stochastic_depth` is refused by a network without shortcuts."""
+
 
 class Refusing(Protocol):
     """Every architecture: `refuses` maps a YAML path to the reason, which ends in a remedy.

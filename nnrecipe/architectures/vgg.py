@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from nnrecipe.architectures.images import NO_BRANCH, require_image, require_pixels
-from nnrecipe.architectures.refusals import refuse
+from nnrecipe.architectures.images import require_image, require_pixels
+from nnrecipe.architectures.refusals import NO_BRANCH, refuse
 from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.spec import Spec
 from nnrecipe.layers import Activation

@@ -36,7 +36,8 @@ class RegularizationCheck(Spec):
         expected = penalty.l2 * squares + penalty.l1 * sizes
         if not expected:
             return  # all weights are zero: there is nothing to regularize yet
-        loss = float(bench.loss_of(model, bench.sample(bench.data.train, 256)).detach())
+        with torch.no_grad():
+            loss = float(bench.loss_of(model, bench.sample(bench.data.train, 256)))
         extra = penalty(model)
         gradients = torch.autograd.grad(extra, weights, allow_unused=True)
         moves = any(gradient is not None and bool(gradient.any()) for gradient in gradients)

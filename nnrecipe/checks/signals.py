@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from nnrecipe.core.causes import Cause
@@ -13,6 +14,10 @@ LARGEST_CHANGE = 1e3
 """From the first hidden layer to the last, a signal may grow or shrink by this factor."""
 LARGEST_SHARE = 0.5
 """Of a layer's values may be saturated, or of its ReLUs silent for every example."""
+NOT_FINITE = (
+    "NaN or infinity is there from the start: look for it in the inputs, and at the size of the "
+    "initial weights."
+)
 
 
 def judge_signals(layers: Sequence[Signal]) -> Iterator[Finding]:
@@ -25,14 +30,30 @@ def judge_signals(layers: Sequence[Signal]) -> Iterator[Finding]:
         yield _saturation(hidden)
     if len(hidden) > 1:
         yield _activations(hidden)
-        yield _gradients(hidden)
+    upstream = _upstream(hidden)
+    if len(upstream) > 1:
+        yield _gradients(upstream)
+
+
+def _upstream(hidden: Sequence[Signal]) -> Sequence[Signal]:
+    """The layers that a gradient comes back to, the last of which gets some of it.
+
+    None comes back to frozen layers, and one of zero to a branch that starts switched off or from a
+    head whose weights start at zero: that says nothing of what lies between.
+    """
+    reached = [layer for layer in hidden if layer.reached]
+    while reached and reached[-1].gradient == 0:
+        reached.pop()
+    return reached
 
 
 def _activations(hidden: Sequence[Signal]) -> Finding:
     first, last = hidden[0].std, hidden[-1].std
     change = last / first if first else 0.0
     cause, advice = None, ""
-    if change < 1 / LARGEST_CHANGE:
+    if not math.isfinite(first):
+        cause, advice = Cause.NON_FINITE, NOT_FINITE
+    elif change < 1 / LARGEST_CHANGE:
         cause = Cause.INIT_TOO_SMALL
         advice = (
             "The signal dies out on its way, and the last layers see nothing of the input: scale "
@@ -77,9 +98,11 @@ def _saturation(hidden: Sequence[Signal]) -> Finding:
 
 def _gradients(hidden: Sequence[Signal]) -> Finding:
     first, last = hidden[0].gradient, hidden[-1].gradient
-    change = first / last if last else 0.0
+    change = first / last
     cause, advice = None, ""
-    if change < 1 / LARGEST_CHANGE:
+    if not math.isfinite(last):
+        cause, advice = Cause.NON_FINITE, NOT_FINITE
+    elif change < 1 / LARGEST_CHANGE:
         cause = Cause.VANISHING_GRADIENT
         advice = (
             "The first layers learn next to nothing: use relu instead of a saturating "

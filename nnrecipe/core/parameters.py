@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 from torch import nn
 from torch.nn import Parameter
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.spec import Flag, PositiveFloat, Spec
@@ -28,19 +29,25 @@ NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def weights_of(model: nn.Module) -> dict[str, Parameter]:
-    """The weights by path: every parameter of two dimensions or more that no norm layer owns.
+    """The weights by path: every parameter of two dimensions or more that multiplies its input.
 
-    Kernels, matrices and embeddings are weights; biases, PReLU slopes and the scale and shift of
-    norms are not. Frozen weights are included. Penalties, decay and update ratios all mean these.
+    Kernels, matrices and embeddings are weights; biases, PReLU slopes, the scale and shift of norms
+    are not, nor is what transformers add to each example: class tokens and position embeddings,
+    [1, T, D]. Frozen weights are included. Penalties, decay and update ratios all mean these.
     """
-    norms = {
+    others = {
         id(parameter)
         for module in model.modules()
-        if isinstance(module, NORMS)
         for parameter in module.parameters(recurse=False)
+        if isinstance(module, NORMS) or _is_shared_by_the_batch(module, parameter)
     }
     named = model.named_parameters()
-    return {path: p for path, p in named if p.ndim >= 2 and id(p) not in norms}
+    return {path: p for path, p in named if p.ndim >= 2 and id(p) not in others}
+
+
+def _is_shared_by_the_batch(module: nn.Module, parameter: Parameter) -> bool:
+    """Whether it is a module's own [1, T, D], as a token is; a kernel may have one output too."""
+    return parameter.ndim == 3 and len(parameter) == 1 and not isinstance(module, _ConvNd)
 
 
 class ParameterRule(Spec):
@@ -122,7 +129,7 @@ def group(
 
 
 def standard_rules(model: nn.Module, freeze: Iterable[str] = ()) -> list[ParameterRule]:
-    """What every recipe does: freeze what is asked for, then no decay on norms and biases.
+    """What every recipe does: freeze what is asked for, then no decay on norms, biases and tokens.
 
     `freeze` is the recipe's `transfer.freeze`. Raises `UserError` for a pattern that is no regex,
     matches no parameter, or leaves nothing to train together with the others.
@@ -134,7 +141,9 @@ def standard_rules(model: nn.Module, freeze: Iterable[str] = ()) -> list[Paramet
         raise UserError(f"transfer.freeze: {freeze} freezes every parameter: leave some to train")
     weights = weights_of(model)
     others = "|".join(re.escape(path) for path in paths if path not in weights)
-    plain = ParameterRule(pattern=f"^(?:{others})$", weight_decay=False, note="norms and biases")
+    plain = ParameterRule(
+        pattern=f"^(?:{others})$", weight_decay=False, note="norms, biases and tokens"
+    )
     return [
         *(ParameterRule(pattern=pattern, freeze=True) for pattern in freeze),
         *([plain] if others else []),

@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MOST = 10**9
 """The largest count: more of anything fits in no memory and no lifetime."""
@@ -129,3 +138,16 @@ def members(family: Any) -> tuple[type[Any], ...]:
 def kind_of(member: type[Spec]) -> str:
     """The word that YAML uses for this member of a family."""
     return str(member.model_fields["kind"].default)
+
+
+def expecting(expected: str) -> WrapValidator:
+    """One message for all of a union's types, instead of one for each."""
+
+    def validator(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return validate(value)
+        except ValidationError as error:
+            message = "should be {expected}"
+            raise PydanticCustomError("expecting", message, {"expected": expected}) from error
+
+    return WrapValidator(validator)

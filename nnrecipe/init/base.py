@@ -136,11 +136,13 @@ def start_at_the_mean(layer: Layer, outputs: OutputSpec | None) -> None:
 def zero_last_norms(model: nn.Module) -> None:
     """Set the scale of each residual block's last norm to zero (Goyal et al. 2017, section 5.1).
 
-    Raises `UserError` if there are no residual blocks, or they end in no norm whose scale trains.
+    Raises `UserError` if there is no `ResidualBlock`, or they end in no norm whose scale trains.
+    A vit's blocks are none, nor are those of torchvision and timm, which have their own keywords.
     """
     blocks = [module for module in model.modules() if isinstance(module, ResidualBlock)]
     if not blocks:
-        raise UserError("init.zero_gamma: the model has no residual block: use false")
+        found = "the model has no residual block that ends in a norm, as those of resnet do"
+        raise UserError(f"init.zero_gamma: {found}: leave it out")
     for block in blocks:
         scale = dict(block.last_norm.named_parameters(recurse=False)).get("weight")
         if scale is None:

@@ -44,8 +44,8 @@ class Dropout(Spec):
         drop = self._drop()
         if isinstance(drop, tuple) and len(drop) != places:
             raise UserError(
-                f"{PATH}: {len(drop)} probabilities for a network with {places} places for "
-                f"dropout: list {places}, or give one number for all"
+                f"{PATH}: a list of {len(drop)} for a network with {places} "
+                f"place{'s' * (places != 1)} for dropout: list {places}, or give one number for all"
             )
         if not places and self.active:
             raise UserError(

@@ -49,7 +49,12 @@ class Normalization(Spec):
 
     @property
     def cancels_bias(self) -> bool:
-        """Whether the norm comes right after the layer, whose bias its mean would take away."""
+        """Whether the norm comes right after the layer, which then goes without a bias.
+
+        The mean over a single channel, of batch and instance norm, takes a bias away. Layer and
+        group norm leave its differences between channels; as in their papers, the shift stands in
+        for it. A frozen batch norm has the layers of the checkpoint that it is from.
+        """
         return self.position == "before"
 
 

@@ -10,7 +10,7 @@ from nnrecipe.losses.bce_with_logits import BceWithLogits
 from nnrecipe.losses.cross_entropy import CrossEntropy
 from nnrecipe.losses.custom import CustomLoss
 from nnrecipe.losses.focal import Focal
-from nnrecipe.losses.function import LossCallable
+from nnrecipe.losses.function import LossCallable, mass
 from nnrecipe.losses.multi_margin import MultiMargin
 from nnrecipe.losses.nll import Nll
 from nnrecipe.losses.regression import L1, Huber, Mse, SmoothL1
@@ -29,6 +29,7 @@ __all__ = [
     "MultiMargin",
     "Nll",
     "SmoothL1",
+    "mass",
 ]
 
 Loss = Annotated[

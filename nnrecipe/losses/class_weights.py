@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import ValidatorFunctionWrapHandler, WrapValidator
-from pydantic_core import PydanticCustomError, ValidationError
 from torch import Tensor
 
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.shapes import OutputSpec
-from nnrecipe.core.spec import PositiveFloat
-
-
-def _one_message(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Of a union, pydantic would report what is wrong with each of its members."""
-    try:
-        return validate(value)
-    except ValidationError as error:
-        expected = "should be null, balanced, or a list with a number above 0 for each class"
-        raise PydanticCustomError("class_weights", expected) from error
-
+from nnrecipe.core.spec import PositiveFloat, expecting
 
 ClassWeights = Annotated[
-    Literal["balanced"] | tuple[PositiveFloat, ...] | None, WrapValidator(_one_message)
+    Literal["balanced"] | tuple[PositiveFloat, ...] | None,
+    expecting("null, balanced, or a list with a number above 0 for each class"),
 ]
 """One weight for each class or label, `balanced` for weights from the counts, None for 1."""
 

@@ -42,7 +42,8 @@ class CrossEntropy(LossSpec):
     def function(self, outputs: OutputSpec) -> LossFunction:
         """(logits [N, C], targets [N]) -> mean loss in nats."""
         weights = as_tensor(of_classes(self.class_weights, outputs))
-        return LossFunction(nn.CrossEntropyLoss(weights, label_smoothing=self.label_smoothing))
+        loss = nn.CrossEntropyLoss(weights, label_smoothing=self.label_smoothing)
+        return LossFunction(loss, class_weights=weights)
 
     def unregularized(self) -> Self:
         """The same loss with the labels as they are."""

@@ -63,7 +63,8 @@ class Focal(LossSpec):
         if outputs.task == "multi_label":
             return ElementwiseLoss(SigmoidFocalLoss(self.gamma, alpha=self.alpha))
         weights = as_tensor(of_classes(self.class_weights, outputs))
-        return LossFunction(SoftmaxFocalLoss(self.gamma, weights=weights))
+        loss = SoftmaxFocalLoss(self.gamma, weights=weights)
+        return LossFunction(loss, class_weights=weights)
 
     def chance_level(self, outputs: OutputSpec) -> float | None:
         """The loss of equal logits: ((C - 1) / C)^gamma ln C.

@@ -23,8 +23,10 @@ class LossFunction:
     precision, so the same loss serves training on a GPU and a gradient check in float64.
     """
 
-    def __init__(self, loss: LossCallable) -> None:
+    def __init__(self, loss: LossCallable, *, class_weights: Tensor | None = None) -> None:
+        """`class_weights: [C]` are those by which the loss takes its mean, if it does."""
         self.loss = loss
+        self.class_weights = class_weights
         self._place: tuple[torch.device, torch.dtype] | None = None
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -33,7 +35,8 @@ class LossFunction:
         place = (outputs.device, dtype)
         if place != self._place:
             if isinstance(self.loss, nn.Module):
-                self.loss.to(*place)
+                with torch.inference_mode(mode=False):  # or no training could use them afterwards
+                    self.loss.to(*place)
             self._place = place
         if targets.is_floating_point():
             targets = targets.to(dtype)
@@ -49,3 +52,13 @@ class ElementwiseLoss(LossFunction):
             found = f"outputs {list(outputs.shape)} for targets {list(targets.shape)}"
             raise UserError(f"architecture.target: {found}: the model must give as many")
         return super().__call__(outputs, targets)
+
+
+def mass(loss: LossCallable, targets: Tensor) -> Tensor:
+    """By what a batch's mean is divided, a scalar: its examples, or the sum of their class weights.
+
+    The mean over several batches is that of their losses, each times its mass, over all masses.
+    """
+    if isinstance(loss, LossFunction) and loss.class_weights is not None:
+        return loss.class_weights.to(targets.device)[targets].sum()
+    return torch.tensor(float(len(targets)), dtype=torch.float64, device=targets.device)

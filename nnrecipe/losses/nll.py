@@ -37,7 +37,8 @@ class Nll(LossSpec):
 
     def function(self, outputs: OutputSpec) -> LossFunction:
         """(log-probabilities [N, C], targets [N]) -> mean loss in nats."""
-        return LossFunction(nn.NLLLoss(as_tensor(of_classes(self.class_weights, outputs))))
+        weights = as_tensor(of_classes(self.class_weights, outputs))
+        return LossFunction(nn.NLLLoss(weights), class_weights=weights)
 
     def chance_level(self, outputs: OutputSpec) -> float:
         """The loss of the uniform guess, ln C; the weighted mean of equal losses is the same."""

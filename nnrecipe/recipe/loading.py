@@ -17,7 +17,7 @@ from nnrecipe.recipe.model import Recipe
 from nnrecipe.recipe.nodes import Node, Origin, shown, to_plain
 from nnrecipe.recipe.overrides import apply_override
 from nnrecipe.recipe.presets import find_config
-from nnrecipe.recipe.problems import problems_of
+from nnrecipe.recipe.problems import ClashError, is_clash, problems_of
 from nnrecipe.recipe.resolved import render
 from nnrecipe.recipe.slots import Slot
 from nnrecipe.recipe.yaml_source import parse_yaml
@@ -48,7 +48,8 @@ def load_recipe(*paths: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file, or in several of which later ones win.
 
     A path may be a preset's name. `overrides` are `key.path=value` and `~key.path`. Raises
-    `RecipeError` with everything that is wrong, or `UserError` if there is no such file.
+    `RecipeError` with everything that is wrong (a `ClashError` if all of it is that parts can't be
+    combined), or `UserError` if there is no such file.
     """
     return load(*paths, overrides=overrides).recipe
 
@@ -83,14 +84,16 @@ def load(*paths: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe:
 
 def _validated(root: Node, problems: list[Problem]) -> Recipe:
     """The recipe, unless there are problems already or validation finds some."""
+    fault: type[RecipeError] = RecipeError
     try:
         recipe = Recipe.model_validate(to_plain(root))
     except ValidationError as error:
+        fault = ClashError if not problems and is_clash(error) else RecipeError
         known = {problem.where for problem in problems}
         found = problems_of(error, root, _ROOT)
         problems = problems + [problem for problem in found if problem.where not in known]
     if problems:
-        raise RecipeError(problems)
+        raise fault(problems)
     return recipe
 
 

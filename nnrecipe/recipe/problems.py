@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from nnrecipe.core.errors import Problem
+from nnrecipe.core.errors import Problem, RecipeError
 from nnrecipe.recipe.nodes import DEFAULT, Node, Origin, Path, dotted, find, shown, to_plain
 from nnrecipe.recipe.phrases import describe
 from nnrecipe.recipe.slots import Slot, slot_of, written_kind
 from nnrecipe.recipe.suggestions import did_you_mean, nearest
+
+
+class ClashError(RecipeError):
+    """A config whose parts are right by themselves, but can't be combined."""
+
+
+def is_clash(error: ValidationError) -> bool:
+    """Whether cross-field rules alone refuse the config."""
+    return all(details["type"] == "conflict" for details in error.errors(include_url=False))
 
 
 def problems_of(error: ValidationError, root: Node, slot: Slot) -> list[Problem]:
@@ -132,6 +141,11 @@ class _Config:
         if place.line and chosen is not None and chosen.origin.line is None:
             remedy = f"drop it with ~{dotted(path)}, or leave {chosen.origin} out"
             return _Fault(place, path, message, remedy)
+        family = self.look_up(above)[1].kinds
+        owners = [kind for kind, member in family.items() if key in member.model_fields]
+        if owners:
+            listing = f"valid keys: {', '.join(choices)}"
+            return _Fault(place, path, message, f"it is a key of {', '.join(owners)}; {listing}")
         elsewhere = [] if nearest(key, choices) else self.elsewhere(key)
         if elsewhere:
             return _Fault(place, path, message, f"did you mean {' or '.join(elsewhere)}?")

@@ -20,6 +20,7 @@ from nnrecipe.schedulers import Plateau
 from nnrecipe.stages import Stage
 from nnrecipe.stages.init import InitStage
 from nnrecipe.stages.overfit import OverfitStage
+from nnrecipe.training.averaging import Swa
 
 if TYPE_CHECKING:
     from nnrecipe.recipe.model import Recipe
@@ -43,6 +44,7 @@ def conflicts(recipe: Recipe) -> Iterator[PydanticCustomError]:
     yield from _figures(recipe)
     yield from _full_batch(recipe)
     yield from _mixing(recipe)
+    yield from _averaging(recipe)
     yield from _stages(recipe)
     yield from _comparisons(recipe)
     yield from _schedule(recipe)
@@ -130,38 +132,61 @@ def _figures(recipe: Recipe) -> Iterator[PydanticCustomError]:
 
 def _full_batch(recipe: Recipe) -> Iterator[PydanticCustomError]:
     """Whether an optimizer that wants the gradient of all examples gets it, and gets it exactly."""
-    optimizer, training = recipe.optimizer, recipe.training
-    if optimizer.full_batch and training.accumulate != "epoch":
+    optimizer = recipe.optimizer
+    if optimizer.full_batch and recipe.training.accumulate != "epoch":
         message = f"{optimizer.kind} descends by the gradient over all examples"
         yield conflict("training.accumulate", message, "leave it out, or use another optimizer")
     if not optimizer.calls_objective:
         return
-    regularization = recipe.regularization
-    dropout = regularization.dropout
-    random = {
-        "regularization.dropout": dropout is not None and dropout.active,
-        "regularization.dropblock": regularization.dropblock is not None,
-        "regularization.stochastic_depth": regularization.stochastic_depth > 0,
+    for reason, paths in _unsteady(recipe).items():
+        for path in (path for path, active in paths.items() if active):
+            message = f"{optimizer.kind} {reason}"
+            yield conflict(path, message, "leave it out, or use another optimizer")
+
+
+def _unsteady(recipe: Recipe) -> dict[str, dict[str, bool]]:
+    """What changes the loss or its gradient under an optimizer that takes them for one function's.
+
+    Reason -> path -> whether it is so.
+    """
+    regularization, training = recipe.regularization, recipe.training
+    dropout, dropblock = regularization.dropout, regularization.dropblock
+    return {
+        "compares losses within a step, and this changes each of them": {
+            "regularization.dropout": dropout is not None and dropout.active,
+            "regularization.dropblock": dropblock is not None and dropblock.active,
+            "regularization.stochastic_depth": regularization.stochastic_depth > 0,
+        },
+        "compares the gradients of its steps, and this changes the loss from one to the next": {
+            "regularization.mixup": regularization.mixup > 0,
+            "regularization.cutmix": regularization.cutmix > 0,
+            "data.augment": bool(recipe.data.augment),
+        },
+        "relies on the loss's own gradient between its steps": {
+            "training.clip_norm": training.clip_norm is not None,
+            "training.clip_value": training.clip_value is not None,
+            "regularization.max_norm": regularization.max_norm is not None,
+        },
     }
-    for path in (path for path, active in random.items() if active):
-        message = f"{optimizer.kind} compares losses within a step, and this changes each of them"
-        yield conflict(path, message, "leave it out, or use another optimizer")
-    bounds = {
-        "training.clip_norm": training.clip_norm,
-        "training.clip_value": training.clip_value,
-        "regularization.max_norm": regularization.max_norm,
-    }
-    for path in (path for path, bound in bounds.items() if bound is not None):
-        message = f"{optimizer.kind} relies on the loss's own gradient between its steps"
-        yield conflict(path, message, "leave it out, or use another optimizer")
 
 
 def _mixing(recipe: Recipe) -> Iterator[PydanticCustomError]:
-    """Whether there are pixels for CutMix to paste."""
+    """Whether there are partners to mix with, and pixels for CutMix to paste."""
     shape = recipe.data.input_shape()
+    if recipe.regularization.mixing() and recipe.training.batch_size == 1:
+        message = "mixup and cutmix mix the examples of a batch, and 1 has no partner"
+        yield conflict("training.batch_size", message, "raise it, or leave out the mixing")
     if recipe.regularization.cutmix and shape is not None and len(shape) != 3:
         message = f"cutmix pastes pixels of images, and the examples are {list(shape)}"
         yield conflict("regularization.cutmix", message, "use regularization.mixup")
+
+
+def _averaging(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether the mean of epochs is one of several."""
+    average, epochs = recipe.training.average, recipe.training.epochs
+    if isinstance(average, Swa) and average.first_epoch(epochs) >= epochs:
+        message = f"swa would average the last of training.epochs: {epochs} alone"
+        yield conflict("training.average", message, "train longer, or lower its start")
 
 
 def _schedule(recipe: Recipe) -> Iterator[PydanticCustomError]:

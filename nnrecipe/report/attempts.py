@@ -14,10 +14,13 @@ from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import Report, Verdict
 from nnrecipe.report.grid_file import GRID_FILE, GridCell, PlannedRun, read_grid
 from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE, read_metrics, read_report
-from nnrecipe.report.wording import spoken
+from nnrecipe.report.wording import clean, spoken
 
 _UNFINISHED = "unfinished: interrupted before its first stage ended"
 _NOT_RUN = "not run"
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What PyYAML raises; a `ValueError` for a date that is none, 2026-99-99, and for bad UTF-8."""
+_REMEDY = "run the recipe again, or name the other runs"
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,11 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: can't be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: can't be read: {error.strerror}: {_REMEDY}") from error
+    except _NOT_YAML as error:
+        raise UserError(f"{path}: not YAML: {clean(str(error))}: {_REMEDY}") from error
     if not isinstance(config, dict):
-        raise UserError(f"{path}: is no config: a config is a mapping of keys")
+        raise UserError(f"{path}: is no config, which is a mapping of keys: {_REMEDY}")
     return {str(key): value for key, value in config.items() if key != "seed"}
 
 
@@ -159,5 +162,5 @@ def _open(section: dict[str, Any], key: str) -> dict[str, Any]:
 def _value(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except _NOT_YAML:
         return text

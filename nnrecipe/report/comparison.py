@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
@@ -13,6 +13,7 @@ from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import Report
 from nnrecipe.report.attempts import Attempt
 from nnrecipe.report.differences import Path, differing, label, texts, value_at
+from nnrecipe.report.store import REPORT_FILE
 from nnrecipe.report.wording import clean
 
 SPLITS = ("test", "val", "train")
@@ -54,11 +55,8 @@ class Row:
 
     def values(self, metric: str) -> list[float]:
         """A metric's value in each run that has it."""
-        return [
-            _figure(report.metrics[metric], metric)
-            for report in self.reports
-            if metric in report.metrics
-        ]
+        having = [a for a in self.attempts if a.report is not None and metric in a.report.metrics]
+        return [_figure(attempt, metric) for attempt in having]
 
     def spread(self, metric: str) -> Spread | None:
         """A metric over the runs; None if none has it."""
@@ -149,15 +147,27 @@ def smaller_is_better(metric: str) -> bool:
 def _columns(attempts: Sequence[Attempt]) -> dict[str, list[str]]:
     """The keys in which configs differ, each with its value in each; folders, if they need it.
 
-    What a grid varies comes first, in its order.
+    What a grid varies comes first, in its order. What its values imply is left out: the usual
+    gain of an init that is varied, say.
     """
     configs = [attempt.config for attempt in attempts]
     varied = list(dict.fromkeys(key for attempt in attempts for key in attempt.varied))
     paths = sorted(differing(configs), key=lambda path: _rank(path, varied))
-    columns = {label(path): texts([value_at(c, path) for c in configs]) for path in paths}
-    if len(set(zip(*columns.values(), strict=True))) < len(attempts) > 1:
+    asked = {key.removesuffix(".kind") for key in varied}
+    columns: dict[str, list[str]] = {}
+    for path in paths:
+        column = texts([value_at(config, path) for config in configs])
+        name, free = label(path), _rank(path, varied) == len(varied)
+        if name in asked or free or _apart([*columns.values(), column]) > _apart(columns.values()):
+            columns[name] = column
+    if _apart(columns.values()) < len(attempts) > 1:
         columns["run"] = [clean(str(attempt.folder)) for attempt in attempts]
     return columns
+
+
+def _apart(columns: Collection[Sequence[str]]) -> int:
+    """How many rows these columns tell apart."""
+    return len(set(zip(*columns, strict=True)))
 
 
 def _rank(path: Path, varied: Sequence[str]) -> int:
@@ -191,8 +201,10 @@ def _best(rows: Sequence[Row], metrics: Sequence[str]) -> int | None:
     return max(scores, key=lambda place: scores[place]) if len(scores) > 1 else None
 
 
-def _figure(value: Any, metric: str) -> float:
+def _figure(attempt: Attempt, metric: str) -> float:
+    value: Any = attempt.report.metrics[metric] if attempt.report is not None else None
     try:
         return float(value)
     except (TypeError, ValueError) as error:
-        raise UserError(f"metrics.{metric}: not a number in report.json: {value!r}") from error
+        where = f"{attempt.folder / REPORT_FILE}: metrics.{metric}"
+        raise UserError(f"{where}: is {value!r}, no number: run the recipe again") from error

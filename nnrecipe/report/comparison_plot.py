@@ -110,9 +110,9 @@ def _curve(row: Row, name: str) -> Curve:
     curve: Curve = {}
     for attempt in row.attempts:
         for line in attempt.history:
-            (value,) = drawable([line.get(name, math.nan)])
-            if not math.isnan(value):
-                curve.setdefault(float(line["epoch"]), []).append(value)
+            epoch, value = drawable([line["epoch"], line.get(name)])
+            if not (math.isnan(epoch) or math.isnan(value)):
+                curve.setdefault(epoch, []).append(value)
     return dict(sorted(curve.items()))
 
 

@@ -88,7 +88,7 @@ def _table(comparison: Comparison, *, stacked: bool) -> Table:
     table.add_column("", width=len(BEST))
     settings, *figures, verdict = _heads(comparison, stacked=stacked)
     for head in settings:
-        table.add_column(head, overflow="fold", vertical="bottom")
+        table.add_column(head, overflow="fold", vertical="top" if stacked else "bottom")
     for head in _columns(figures, stacked=stacked):
         table.add_column(head, justify="right", no_wrap=True)
     for head in verdict:

@@ -120,8 +120,14 @@ def _at_home(name: str, value: str, prefix: str) -> str:
 
 def drawable(values: Sequence[Any]) -> list[float]:
     """Figures for an axis: numbers and the words `nan` and `inf`; what can't be drawn is NaN."""
-    figures = [float(value) for value in values]
-    return [figure if abs(figure) <= LARGEST else math.nan for figure in figures]
+    return [figure if abs(figure) <= LARGEST else math.nan for figure in map(_figure, values)]
+
+
+def _figure(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def legend_above(axes: Axes) -> None:

@@ -29,8 +29,15 @@ class Start:
     @classmethod
     def of(cls, facts: dict[str, Any]) -> Start:
         """The hidden layers of a network; the last one, of the outputs, has another scale."""
-        layers, histograms = facts.get("layers", []), facts.get("histograms", [])
+        layers = _complete(facts.get("layers"), {"path", "spread", "gradient"})
+        histograms = _complete(facts.get("histograms"), {"low", "high", "shares"})
         return cls(facts.get("activation", ""), facts.get("init", ""), layers[:-1], histograms[:-1])
+
+
+def _complete(rows: Any, keys: set[str]) -> list[dict[str, Any]]:
+    """The rows of a fact, or none where any lacks a key: there is nothing to draw."""
+    given = rows if isinstance(rows, list) else []
+    return given if all(isinstance(row, dict) and keys <= row.keys() for row in given) else []
 
 
 def signal_plots(facts: dict[str, Any]) -> Iterator[Plot]:

@@ -7,6 +7,8 @@ from typing import Any
 from nnrecipe.core.findings import Diagnosis, Finding, Report, Verdict
 
 SPELLED_OUT = {"lr": "learning rate", "val": "validation", "std": "standard deviation"}
+SCORES = ("test_accuracy", "test_r2")
+"""What a run is known by: of classes or labels, and of a regression."""
 GRAVEST_FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.PASS)
 
 
@@ -75,8 +77,9 @@ def headline(report: Report) -> str:
         text = f"All {checks} passed."
     if report.diagnosis:
         text += f" Most likely: {spoken(report.diagnosis[0].cause)}."
-    if "test_accuracy" in report.metrics:
-        text += f" Test accuracy {metric('test_accuracy', report.metrics['test_accuracy'])}."
+    for score in SCORES:
+        if score in report.metrics:
+            text += f" {spoken(score).capitalize()} {metric(score, report.metrics[score])}."
     return text
 
 

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidatorFunctionWrapHandler, WrapValidator
-from pydantic_core import PydanticCustomError, ValidationError
+from pydantic import AfterValidator, Field
 
-from nnrecipe.core.spec import Count
+from nnrecipe.core.spec import Count, expecting
 
 Epochs = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,9})? epochs?$")]
 """`30 epochs` or `0.5 epochs`."""
-
-
-def expecting(expected: str) -> WrapValidator:
-    """One message for all of a union's types, instead of one for each."""
-
-    def validator(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return validate(value)
-        except ValidationError as error:
-            raise PydanticCustomError(
-                "duration", "should be {expected}", {"expected": expected}
-            ) from error
-
-    return WrapValidator(validator)
 
 
 def _not_zero(epochs: str) -> str:

@@ -16,7 +16,8 @@ Divisor = Annotated[float, Field(strict=True, ge=1, le=LARGEST)]
 class OneCycle(Schedule):
     """Up to lr, then down to next to nothing, both as half cosines.
 
-    It climbs by itself; a warm-up leads up to where that climb starts.
+    It climbs by itself; a warm-up leads up to where that climb starts. The momentum stays as it is,
+    as in torch with `cycle_momentum=False`.
     """
 
     source: ClassVar[str] = "Smith & Topin 2018; torch.optim.lr_scheduler.OneCycleLR"

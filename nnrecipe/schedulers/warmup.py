@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.spec import NonNegativeInt, Probability
-from nnrecipe.schedulers.duration import Epochs, expecting, in_steps
+from nnrecipe.core.spec import NonNegativeInt, Probability, expecting
+from nnrecipe.schedulers.duration import Epochs, in_steps
 
 Warmup = Annotated[
     NonNegativeInt | Probability | Epochs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,6 +18,9 @@ from nnrecipe.init import Init
 from nnrecipe.layers import Activation
 from nnrecipe.stages.run import Run
 from nnrecipe.training.signals import Signal, signals
+
+INPUT_ELEMENTS = 2**22
+"""Numbers of the inputs that are looked at: 341 images of 64 x 64, 32 of 224 x 224."""
 
 
 class InitStage(Spec):
@@ -55,8 +59,12 @@ class InitStage(Spec):
         return StageResult.of(self.kind, facts, judge_signals(layers))
 
     def layers(self, bench: Bench, model: nn.Module) -> list[Signal]:
-        """The signals of a model's layers on a sample of the training split."""
-        batch = bench.sample(bench.data.train, self.examples)
+        """The signals of a model's layers on a sample of the training split.
+
+        Of large examples it has fewer: all layers' values are kept at once.
+        """
+        affordable = max(32, INPUT_ELEMENTS // math.prod(bench.data.input_shape))
+        batch = bench.sample(bench.data.train, min(self.examples, affordable))
 
         def loss_of(model: nn.Module) -> Tensor:
             return bench.loss_of(model, batch)

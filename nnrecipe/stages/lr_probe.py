@@ -22,6 +22,10 @@ SOURCE = "lecture: babysitting the learning process"
 MOST_STEPS, FEWEST_STEPS = 40, 12
 FULL_BATCH = 1000
 """Examples that stand for the whole training split on a ladder of full-batch descent."""
+LARGE_BATCH = 256
+"""Examples up to which a step of the ladder is made of several batches."""
+EVALUATIONS = 20
+"""How often an optimizer that evaluates the loss anew does so in a step, about: lbfgs's default."""
 RUNG_FLOPS = 6e11
 """What a rung of more than the fewest steps may cost: some ten seconds on two cores."""
 
@@ -78,13 +82,25 @@ def _batches(run: Run, steps: int) -> list[Batch]:
     data, found, epoch = run.bench.data, list[Batch](), 0
     if run.training.accumulate == "epoch":
         return [run.bench.sample(data.train, FULL_BATCH)] * steps
-    while len(found) < steps:
+    wanted = steps * _accumulate(run)
+    while len(found) < wanted:
         draw = generator(run.bench.seed, "lr_probe", epoch)
         found += islice(
-            data.training_batches(run.bench.batch_size, generator=draw), steps - len(found)
+            data.training_batches(run.bench.batch_size, generator=draw), wanted - len(found)
         )
         epoch += 1
     return found
+
+
+def _accumulate(run: Run) -> int:
+    """Batches that make a step of the ladder: the recipe's, as far as they don't grow too large.
+
+    A rate that suits a step of many examples may be too high for one of few.
+    """
+    wanted = run.training.accumulate
+    if wanted == "epoch":
+        return 1  # of the one large batch
+    return max(1, min(wanted, LARGE_BATCH // run.bench.batch_size))
 
 
 def _affordable(run: Run) -> int:
@@ -95,7 +111,9 @@ def _affordable(run: Run) -> int:
     examples = run.bench.sample(run.bench.data.train, 2)
     with FlopCounterMode(display=False) as counter:
         run.bench.loss_of(run.bench.make_model(), examples).backward()
-    size = FULL_BATCH if run.training.accumulate == "epoch" else run.bench.batch_size
+    full = run.training.accumulate == "epoch"
+    size = FULL_BATCH if full else run.bench.batch_size * _accumulate(run)
+    size *= EVALUATIONS if run.bench.reevaluates else 1
     per_step = counter.get_total_flops() / len(examples.targets) * size
     return min(MOST_STEPS, max(FEWEST_STEPS, int(RUNG_FLOPS / max(per_step, 1))))
 
@@ -136,7 +154,7 @@ def _idle(rung: Rung) -> bool:
 
 def _rung(run: Run, rate: float, batches: list[Batch], start: float) -> Rung:
     with isolated_rng(run.bench.seed, "lr_probe"):
-        setup = run.bench.setup(run.bench.make_model(), lr=rate)
+        setup = run.bench.setup(run.bench.make_model(), lr=rate, accumulate=_accumulate(run))
         rung = climb(setup, batches, rate=rate, start=start)
     run.progress.advance(note=f"lr {rate:g}")
     return rung

@@ -21,6 +21,7 @@ from nnrecipe.core.spec import Count, NonNegativeFloat, Spec
 from nnrecipe.data.batch import Batch
 from nnrecipe.optimizers import Adam
 from nnrecipe.stages.run import Run
+from nnrecipe.training.averaging import recompute_statistics
 from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.setup import Limits, TrainSetup
 from nnrecipe.training.steps import train_steps
@@ -69,6 +70,8 @@ class OverfitStage(Spec):
 
     def _attempt(self, way: _Way, batch: Batch, bench: Bench) -> Attempt:
         def ended() -> Evaluation:
+            # Running statistics lag behind, for thousands of steps where their momentum is 0.01.
+            recompute_statistics(way.setup.model, [batch], precision=bench.precision)
             return evaluate(way.setup.model, [batch], way.setup.loss, outputs=bench.outputs)
 
         losses: list[Tensor] = []
@@ -78,7 +81,6 @@ class OverfitStage(Spec):
                 if record.step % 10 != 9:
                     continue
                 loss = record.loss.item()
-                # Training mode may be ahead: the running statistics of batch norm lag behind.
                 if math.isnan(loss) or (loss < self.target_loss and ended().score.solved):
                     break
         return Attempt(

@@ -60,9 +60,13 @@ class Swa(Spec):
     start: Probability = Field(0.75, description="share of the epochs that pass before the first")
 
     def build(self, model: nn.Module, *, epochs: int) -> Average:
-        """The average over the epochs of `model`, from number `start * epochs` on, rounded up."""
+        """The average over the epochs of `model`, from `first_epoch` on."""
+        return EpochAverage(model, first_epoch=self.first_epoch(epochs))
+
+    def first_epoch(self, epochs: int) -> int:
+        """The number of the first epoch that counts: `start * epochs`, rounded up; at least 1."""
         rounding = 1e-9  # 0.55 * 20 is a little above 11
-        return EpochAverage(model, first_epoch=math.ceil(self.start * epochs - rounding))
+        return max(1, math.ceil(self.start * epochs - rounding))
 
 
 Averaging = Annotated[NoAveraging | Ema | Swa, ByKind()]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nnrecipe.core.device import Precision, autocast
 from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.data.batch import Batch
-from nnrecipe.losses import LossCallable
+from nnrecipe.losses import LossCallable, mass
 from nnrecipe.training.scores import Score, score_of
 
 
@@ -44,22 +44,25 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate in eval mode, and leave the model in the mode it was in.
 
-    The loss is the mean over the batches, weighted by their sizes.
+    The loss is that of the whole split, whatever the batches: their means weigh by their examples,
+    or by the class weights of these.
     """
     was_training = model.training
     model.eval()
     losses: list[Tensor] = []
-    sizes: list[int] = []
+    masses: list[Tensor] = []
+    examples = 0
     score = score_of(outputs)
     for inputs, targets in batches:
         with autocast(inputs.device, precision):
             made = model(inputs)
             losses.append(loss(made, targets))
-        sizes.append(len(targets))
+        masses.append(mass(loss, targets))
+        examples += len(targets)
         score.add(made, targets)
     model.train(was_training)
-    if not sizes:
+    if not examples:
         raise ValueError("there is nothing to evaluate: the split is empty")
-    weights = torch.tensor(sizes, dtype=torch.float64)
-    mean = (torch.stack(losses).cpu().double() * weights).sum() / weights.sum()
-    return Evaluation(loss=float(mean), examples=sum(sizes), score=score)
+    weights = torch.stack(masses).double()
+    mean = (torch.stack(losses).double() * weights).sum() / weights.sum()
+    return Evaluation(loss=float(mean), examples=examples, score=score)

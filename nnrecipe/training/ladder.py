@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable
-from nnrecipe.training.setup import TrainSetup
+from nnrecipe.training.setup import TrainSetup, grouped
 from nnrecipe.training.steps import train_steps
 
 LOST = 10.0
@@ -46,15 +46,18 @@ class Rung:
 
 
 def climb(setup: TrainSetup, batches: Sequence[Batch], *, rate: float, start: float) -> Rung:
-    """Train one fresh setup on the batches; the last quarter of the steps gives the end.
+    """Train one fresh setup on the batches, `setup.accumulate` of which make a step each.
+
+    The last quarter of the steps gives the end.
 
     It is cut short, and has diverged, once a loss isn't finite or is `LOST` times the start.
     """
-    tail = max(1, len(batches) // 4)
+    groups = list(grouped(batches, setup.accumulate))
+    tail = max(1, len(groups) // 4)
     losses: list[Tensor] = []
     for record in train_steps(setup, batches):
         losses.append(record.loss)
-        at_end = record.step == len(batches) - 1
+        at_end = record.step == len(groups) - 1
         if (record.step % 8 == 7 or at_end) and _lost(torch.stack(losses[-8:]), start):
             return Rung(rate, start, math.inf)
     return Rung(rate, start, torch.stack(losses[-tail:]).mean().item())

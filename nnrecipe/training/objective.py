@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnrecipe.core.device import autocast
 from nnrecipe.data.batch import Batch
+from nnrecipe.losses import LossCallable, mass
 from nnrecipe.regularization.mixing import Mixed
 from nnrecipe.training.scores import count_correct
 from nnrecipe.training.setup import TrainSetup
@@ -40,32 +41,41 @@ class Objective:
         weights: Sequence[Tensor],
     ) -> None:
         self.setup, self.parameters, self.weights = setup, parameters, weights
-        self.batches = [setup.mixing(inputs, targets) for inputs, targets in batches]
+        self.batches = [
+            setup.mixing(inputs, targets) if setup.mixing else Mixed(inputs, targets, targets, 1.0)
+            for inputs, targets in batches
+        ]
         self.examples = sum(len(targets) for _, targets in batches)
+        self.shares = _shares(setup.loss, batches)
         self.first: Outcome | None = None
 
     def __call__(self) -> Tensor:
         """Forward and backward through every batch, then the clipping."""
         self.setup.optimizer.zero_grad()
-        parts = [self._backward(batch) for batch in self.batches]
-        loss, correct = parts[0] if len(parts) == 1 else _sum(parts)
         penalty = self.setup.penalty.of(self.weights) if self.setup.penalty.active else None
-        if penalty is not None and penalty.requires_grad:
-            penalty.backward()
+        *others, last = zip(self.batches, self.shares, strict=True)
+        parts = [self._backward(batch, share) for batch, share in others]
+        parts.append(self._backward(*last, penalty))  # one pass for both costs less than two
+        loss, correct = parts[0] if len(parts) == 1 else _sum(parts)
         self._clip()
         if self.first is None:
             self.first = Outcome(loss, None if penalty is None else penalty.detach(), correct)
         return loss if penalty is None else loss + penalty.detach()
 
-    def _backward(self, batch: Mixed) -> tuple[Tensor, Tensor | None]:
-        """Add one batch's gradient; returns its share of the mean loss, and its right examples."""
+    def _backward(
+        self, batch: Mixed, share: Tensor | None, penalty: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Add one batch's gradient, and the penalty's if it is given.
+
+        Returns the batch's share of the mean loss, and how many of its examples are right.
+        """
         setup = self.setup
         with autocast(setup.device, setup.precision):
             outputs = setup.model(batch.inputs)
             loss = batch.loss(setup.loss, outputs)
-        if len(self.batches) > 1:
-            loss = loss * (len(batch.targets) / self.examples)
-        loss.backward()
+        if share is not None:
+            loss = loss * share
+        (loss if penalty is None else loss + penalty).backward()
         return loss.detach(), _correct(batch, outputs.detach(), setup)
 
     def _clip(self) -> None:
@@ -74,6 +84,14 @@ class Objective:
             torch.nn.utils.clip_grad_value_(self.parameters, limits.gradient_value)
         if limits.gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, limits.gradient_norm)
+
+
+def _shares(loss: LossCallable, batches: Sequence[Batch]) -> list[Tensor | None]:
+    """What each batch's mean loss counts in the mean over all of them; None for one batch alone."""
+    if len(batches) == 1:
+        return [None]
+    masses = torch.stack([mass(loss, targets) for _, targets in batches])
+    return list(masses / masses.sum())
 
 
 def _correct(batch: Mixed, outputs: Tensor, setup: TrainSetup) -> Tensor | None:

@@ -30,7 +30,8 @@ class Signal:
     `mean` and `std` are taken over examples, units and pixels. `saturated` is the share of the
     values at the ends of a bounded nonlinearity's range; of a ReLU it is the share of units that
     are zero for every example. `gradient` is the root mean square of the loss's derivative by these
-    values. `histogram` has the shares of the values in equal bins from `low` to `high`.
+    values; where backpropagation never reached them (a frozen part), it is 0 and `reached` false.
+    `histogram` has the shares of the values in equal bins from `low` to `high`.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Signal:
     std: float
     saturated: float
     gradient: float
+    reached: bool
     low: float
     high: float
     histogram: tuple[float, ...]
@@ -126,6 +128,7 @@ def _measure(trace: _Trace) -> Signal:
         std=values.std(correction=0).item(),
         saturated=_saturated(trace.unit, values),
         gradient=gradient.square().mean().sqrt().item(),
+        reached=bool(trace.gradients),
         low=low,
         high=high,
         histogram=tuple((counts / max(len(finite), 1)).tolist()),

@@ -121,5 +121,5 @@ def test_maxout_has_its_pieces_in_the_layer_before_it():
 
 
 def test_there_are_no_blocks_to_skip():
-    with pytest.raises(UserError, match=r"^regularization\.stochastic_depth: .* no residual"):
+    with pytest.raises(UserError, match=r"^regularization\.stochastic_depth: .* no residual b"):
         plan(hidden=Hidden(stochastic_depth=0.1))

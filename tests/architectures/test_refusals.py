@@ -102,7 +102,7 @@ def test_what_is_switched_off_is_no_obstacle():
 )
 def test_a_list_of_probabilities_has_one_for_each_place(kind, places):
     dropout = Dropout(drop=[0.1] * 5, force=True)
-    words = rf"regularization\.dropout: 5 probabilities .* {places} place"
+    words = rf"regularization\.dropout: a list of 5 .* {places} places? "
     with pytest.raises(UserError, match=words):
         build(kind, (3, 32, 32), dropout=dropout)
     build(kind, (3, 32, 32), dropout=Dropout(drop=[0.1] * places, force=True))

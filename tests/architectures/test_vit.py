@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from pydantic import ValidationError
 from torch import nn
 from torchvision.models import VisionTransformer
@@ -10,6 +11,7 @@ from torchvision.models import VisionTransformer
 from nnrecipe.architectures.summary import blueprint, summarize
 from nnrecipe.architectures.vit import Vit
 from nnrecipe.core.errors import UserError
+from nnrecipe.core.parameters import weights_of
 from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.init.scaled import XavierUniform
 from nnrecipe.layers.activations import Maxout, Relu
@@ -86,18 +88,22 @@ def test_its_gradient_is_torchvisions():
 
 
 @pytest.mark.parametrize(
-    ("fields", "total"),
+    ("theirs", "fields", "total"),
     [
-        ({"patch": 16, "dim": 768, "depth": 12, "heads": 12}, 86_567_656),
-        ({"patch": 32, "dim": 768, "depth": 12, "heads": 12}, 88_224_232),
-        ({"patch": 16, "dim": 1024, "depth": 24, "heads": 16}, 304_326_632),
+        ("vit_b_16", {"patch": 16, "dim": 768, "depth": 12, "heads": 12}, 86_567_656),
+        ("vit_b_32", {"patch": 32, "dim": 768, "depth": 12, "heads": 12}, 88_224_232),
+        ("vit_l_16", {"patch": 16, "dim": 1024, "depth": 24, "heads": 16}, 304_326_632),
+        ("vit_l_32", {"patch": 32, "dim": 1024, "depth": 24, "heads": 16}, 306_535_400),
+        ("vit_h_14", {"patch": 14, "dim": 1280, "depth": 32, "heads": 16}, 632_045_800),
     ],
-    ids=["b_16", "b_32", "l_16"],
 )
-def test_the_papers_sizes(fields, total):
-    # the totals are those of torchvision's vit_b_16, vit_b_32 and vit_l_16
+def test_every_parameter_has_the_shape_of_torchvisions(theirs, fields, total):
     model = blueprint(Vit(**fields), (3, 224, 224), OutputSpec(1000), hidden=Hidden(norm=NORM))
-    assert sum(parameter.numel() for parameter in model.parameters()) == total
+    with torch.device("meta"):
+        twin = torchvision.models.get_model(theirs)
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    assert shapes == {name: tensor.shape for name, tensor in weights_from(twin).items()}
+    assert sum(shape.numel() for shape in shapes.values()) == total
 
 
 def test_the_operations_by_hand():
@@ -213,3 +219,17 @@ def test_without_a_norm_there_is_none():
 def test_what_does_not_fit_is_refused(hidden, message):
     with pytest.raises(UserError, match=message):
         build(hidden=hidden)
+
+
+@pytest.mark.parametrize("make", [build, twin])
+def test_tokens_and_positions_are_no_weights(make):
+    """Decay, penalties and max-norm are for what multiplies, as in timm and DeiT."""
+    model = make()
+    added = {name for name, p in model.named_parameters() if p.ndim == 3}
+    assert len(added) == 2
+    multiplying = {name for name, p in model.named_parameters() if p.ndim in (2, 4)}
+    assert weights_of(model).keys() == multiplying
+
+
+def test_a_kernel_of_one_output_is_a_weight():
+    assert weights_of(nn.Conv1d(4, 1, 3)).keys() == {"weight"}

@@ -130,6 +130,26 @@ def test_layers_in_a_python_list_fail() -> None:
     assert "blocks[0].weight" in finding.measured
 
 
+class _Skipping(nn.Module):
+    """Leaves a branch out of nearly every training step, as stochastic depth may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.branch, self.last = nn.Linear(36, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x.flatten(1)).relu()
+        if not self.training or torch.rand(()) < 1e-6:
+            x = x + self.branch(x).relu()
+        return self.last(x)
+
+
+def test_a_branch_that_is_left_out_at_random_is_reached() -> None:
+    (finding,) = ReachCheck().check(make_bench(model=_Skipping))
+    assert finding.verdict is Verdict.PASS
+    assert finding.measured == "6 of 6 parameter tensors"
+
+
 def _half_frozen() -> nn.Module:
     model = perceptron()
     model[1].requires_grad_(False)

@@ -179,9 +179,9 @@ def test_the_table_has_a_row_for_every_parameter():
         ["parameter", "shape", "training", "rule"],
         ["0.weight", "2x1x3x3", "frozen", "^0"],
         ["0.bias", "2", "frozen", "^0"],
-        ["1.weight", "2", "lr x 1, no decay", "norms and biases"],
-        ["1.bias", "2", "lr x 1, no decay", "norms and biases"],
+        ["1.weight", "2", "lr x 1, no decay", "norms, biases and tokens"],
+        ["1.bias", "2", "lr x 1, no decay", "norms, biases and tokens"],
         ["2.weight", "2x2", "lr x 10", "^2.weight"],
-        ["2.bias", "2", "lr x 1, no decay", "norms and biases"],
+        ["2.bias", "2", "lr x 1, no decay", "norms, biases and tokens"],
     ]
     assert table[0].index("shape") == table[1].index("2x1x3x3")

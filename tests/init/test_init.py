@@ -6,6 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from nnrecipe.architectures.resnet import ResNet
+from nnrecipe.architectures.vit import Vit
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.core.spec import kind_of, members
@@ -205,9 +206,15 @@ def test_zero_gamma_silences_the_last_norm_of_each_block_and_no_other(member):
         assert block.bn1.weight.unique().tolist() == [1]
 
 
-def test_zero_gamma_needs_blocks_with_a_norm():
-    with pytest.raises(UserError, match=r"init\.zero_gamma: the model has no residual block"):
-        applied("normal", zero_gamma=True)
+def vit():
+    """Its branches end in a linear layer."""
+    return Vit(depth=1).build((3, 8, 8), OutputSpec(10), hidden=Hidden())
+
+
+@pytest.mark.parametrize("make", [net, vit])
+def test_zero_gamma_needs_blocks_that_end_in_a_norm(make):
+    with pytest.raises(UserError, match=r"init\.zero_gamma: .* block that ends in a norm, .* out$"):
+        applied("normal", model=make(), zero_gamma=True)
 
 
 @pytest.mark.parametrize("norm", [NoNorm(), BatchNorm(frozen=True)], ids=repr)

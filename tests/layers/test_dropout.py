@@ -52,7 +52,7 @@ def test_other_probabilities_are_refused(given, words):
 
 
 def test_a_list_has_one_probability_for_each_place():
-    with pytest.raises(UserError, match=r"regularization\.dropout: 2 probabilities .* 3 places"):
+    with pytest.raises(UserError, match=r"regularization\.dropout: a list of 2 for .* 3 places"):
         parse([0.1, 0.2]).rates(3)
 
 

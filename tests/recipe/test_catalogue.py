@@ -100,6 +100,7 @@ def test_what_the_header_says_can_be_written(family: str, tmp_path: Path) -> Non
     if family not in ("data", "architectures"):  # these change what the rest must fit
         changed = load_recipe(base, example)
         assert getattr(changed, key) != getattr(load_recipe(base), key)
+    assert load_recipe("quickstart", overrides=[in_command])
     assert shown(family, width=100)[0].endswith(in_file)
     assert shown(family, width=100)[1].endswith(in_command)
 

@@ -281,6 +281,43 @@ def test_what_does_not_fit_the_task_or_the_optimizer_is_an_error(
     assert words in message
 
 
+@pytest.mark.parametrize(
+    ("sections", "path", "words"),
+    [
+        ({"training": {"average": "swa", "epochs": 3}}, "training.average", "the last"),
+        (
+            {"training": {"batch_size": 1}, "regularization": {"mixup": 0.2}},
+            "training.batch_size",
+            "no partner",
+        ),
+        (
+            {"optimizer": "lbfgs", "regularization": {"mixup": 0.2}},
+            "regularization.mixup",
+            "changes the loss",
+        ),
+        (
+            {"optimizer": "lbfgs", "data": {"kind": "digits", "augment": ["horizontal_flip"]}},
+            "data.augment",
+            "changes the loss",
+        ),
+    ],
+)
+def test_what_would_do_nothing_or_harm_is_an_error(
+    sections: dict[str, Any], path: str, words: str
+) -> None:
+    ((found, message),) = conflicts(**sections)
+    assert found == path
+    assert words in message
+
+
+def test_what_is_switched_off_is_no_obstacle() -> None:
+    off = {"dropout": 0, "dropblock": 0, "mixup": 0}
+    data = {"kind": "digits", "image_size": 32}
+    made = recipe(data=data, architecture="lenet5", optimizer="lbfgs", regularization=off)
+    assert made.optimizer.kind == "lbfgs"
+    assert recipe(training={"average": "swa", "epochs": 4}).training.epochs == 4
+
+
 @pytest.mark.parametrize("kind", ["gd", "lbfgs"])
 def test_full_batch_descent_accumulates_the_epoch(kind: str) -> None:
     assert recipe(optimizer=kind).training.accumulate == "epoch"

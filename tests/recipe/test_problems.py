@@ -10,7 +10,7 @@ from nnrecipe.core.errors import RecipeError, conflict
 from nnrecipe.core.spec import Spec
 from nnrecipe.recipe import load
 from nnrecipe.recipe.nodes import Origin, to_plain
-from nnrecipe.recipe.problems import problems_of
+from nnrecipe.recipe.problems import ClashError, problems_of
 from nnrecipe.recipe.slots import Slot
 from nnrecipe.recipe.yaml_source import parse_yaml
 
@@ -114,6 +114,11 @@ def test_place_path_message_and_value(tmp_path: Path, text: str, told_first: str
         ("trainng: {epochs: 3}", "did you mean 'training'? valid keys: name, seed, device"),
         ("training: {epoch: 3}", "did you mean 'epochs'? valid keys: epochs, batch_size"),
         ("lr: 0.1", "did you mean optimizer.lr?"),
+        (
+            "optimizer: {kind: gd, momentum: 0.9}",
+            "it is a key of sgd, rmsprop, muon; valid",
+        ),
+        ("norm: {kind: batch, groups: 2}", "it is a key of group; valid keys: kind, position"),
         ("data: digts", "did you mean 'digits'? kinds: digits, mnist"),
         ("precision: bf_16", "did you mean 'bf16'?"),
         ("training: {epochs: 1e3}", "write 1000"),
@@ -223,3 +228,19 @@ def test_a_rule_about_a_default_says_so(text: str, place: str) -> None:
     (problem,) = problems_of(caught.value, root, Slot(spec=Whole))
     remark = "" if "size" in text else " (this is the default: the config doesn't give it)"
     assert str(problem) == f"{place}: part.size: is too large{remark}\n    make it smaller"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "clash"),
+    [
+        (["norm=instance"], True),
+        (["norm=instance", "loss=mse"], True),
+        (["norm=foo"], False),
+        (["norm=instance", "seed=-1"], False),
+        (["norm=instance", "~nothing"], False),
+    ],
+)
+def test_what_cannot_be_combined_is_told_from_a_mistake(overrides: list[str], clash: bool) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load("quickstart", overrides=overrides)
+    assert isinstance(caught.value, ClashError) == clash

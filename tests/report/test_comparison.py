@@ -225,7 +225,9 @@ def test_a_walk_that_ends_early_says_where(tmp_path: Path) -> None:
         ("grid.json", "{}", "grid.json: cells: Field required"),
         ("grid.json", "nothing", "grid.json: Invalid JSON"),
         ("grid.json", '{"version": 2, "cells": []}', "grid.json: version"),
-        ("report.json", "no metrics", "metrics.test_loss: not a number"),
+        ("report.json", "no metrics", r"report.json: metrics.test_loss: is \[\], no number: run"),
+        ("config.yaml", "a: 2026-99-99", "config.yaml: not YAML: .*: run the recipe again"),
+        ("config.yaml", "[" * 5000, "config.yaml: not YAML: .*: run the recipe again"),
     ],
 )
 def test_what_is_broken_is_the_users_to_know(
@@ -482,3 +484,54 @@ def test_a_picture_that_cannot_be_written_is_an_error(grid: Path, name: str) -> 
     (grid / "file").write_text("")
     with pytest.raises(UserError, match=f"--output .*{name}"):
         show_comparison([grid], picture=grid / name)
+
+
+# What is odd in a folder
+
+
+def test_what_a_varied_value_implies_has_no_column(tmp_path: Path) -> None:
+    inits = {"zeros": 1.0, "normal": 1.0, "xavier_normal": 0.1}
+    cells = []
+    for kind, gain in inits.items():
+        given = config(init={"kind": kind, "output_gain": gain})
+        write_run(tmp_path / "g" / kind, given, report(accuracies(0.9)))
+        runs = (PlannedRun(folder=kind),)
+        cells.append(GridCell(name=kind, overrides=(f"init={kind}",), runs=runs))
+    write_grid(Grid(cells=tuple(cells)), tmp_path / "g")
+    assert compared(tmp_path / "g").keys == ("init",)
+    by_hand = compared(*(tmp_path / "g" / kind for kind in inits))
+    assert by_hand.keys == ("init", "init.output_gain")
+
+
+def test_what_tells_a_grids_rows_apart_keeps_its_column(tmp_path: Path) -> None:
+    cells = []
+    for std in (0.01, 1.0):
+        folder = f"std={std}"
+        given = config(init={"kind": "normal", "std": std, "mean": 0.0})
+        write_run(tmp_path / folder, given, report(accuracies(0.9)))
+        override = f"init={{kind: normal, std: {std}}}"
+        runs = (PlannedRun(folder=folder),)
+        cells.append(GridCell(name=folder, overrides=(override,), runs=runs))
+    write_grid(Grid(cells=tuple(cells)), tmp_path)
+    assert compared(tmp_path).keys == ("init.std",)
+
+
+@pytest.mark.parametrize(
+    "line", [{"epoch": "x"}, {"epoch": None}, {"epoch": 1, "val_accuracy": "good"}]
+)
+def test_what_is_no_figure_is_left_out_of_the_picture(tmp_path: Path, line: dict[str, Any]) -> None:
+    outcome = report(accuracies(0.9))
+    for stage in outcome.stages:
+        stage.facts["history"] = [line, {"epoch": 2, "val_accuracy": 0.5}]
+    folder = write_run(tmp_path / "run", config(), outcome)
+    assert draw_comparison(compared(folder), tmp_path / "picture.png")
+
+
+def test_a_refused_value_may_look_like_a_date(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", config(), report(accuracies(0.9)))
+    cells = (
+        GridCell(name="a", overrides=("name=a",), runs=(PlannedRun(folder="a"),)),
+        GridCell(name="b", overrides=("name=2026-99-99",), refusal="no"),
+    )
+    write_grid(Grid(cells=cells), tmp_path)
+    assert [row.settings for row in compared(tmp_path).rows][1] == ("2026-99-99",)

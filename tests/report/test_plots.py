@@ -14,6 +14,7 @@ from nnrecipe.report.plots import (
     overfit_plots,
     save_plots,
 )
+from nnrecipe.report.signals import signal_plots
 
 
 def texts(plot):
@@ -137,3 +138,13 @@ def test_figures_for_axes():
     assert wide([1, math.nan, 100], ratio=50)
     assert not wide([0, 100], ratio=50)
     assert not wide([math.nan], ratio=50)
+
+
+@pytest.mark.parametrize("key", ["path", "spread", "gradient"])
+def test_layers_that_lack_a_figure_are_not_drawn(key: str) -> None:
+    rows = [{"path": f"fc{n}", "spread": 1.0, "gradient": 0.1} for n in (1, 2, 3)]
+    histograms = [{"low": 0.0, "high": 1.0, "shares": [0.5, 0.5]}] * 3
+    (drawn,) = signal_plots({"layers": rows, "histograms": histograms})
+    assert drawn.name == "init"
+    del rows[1][key]
+    assert list(signal_plots({"layers": rows, "histograms": histograms})) == []

@@ -55,6 +55,7 @@ def test_the_headline_says_what_happened(healthy, failed):
     assert headline(failed).startswith("1 of 2 checks failed, first in sanity. Most likely: init")
     assert headline(healthy).startswith("Nothing failed; 2 of 11 checks deserve a look.")
     assert headline(healthy).endswith("Test accuracy 97.22 %.")
+    assert headline(Report.of("x", [], {"test_r2": 0.98765})).endswith("Test r2 0.9877.")
 
 
 def test_advice_on_a_cause_is_the_gravest_first_and_said_once():

@@ -290,9 +290,33 @@ def test_evaluate_without_a_model_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_model_that_knows_nothing_fails_evaluation(tmp_path: Path) -> None:
-    run = _run(tmp_path, learning_rate=0.01, model=_blind)
+    run = _run(tmp_path, learning_rate=0.01, model=_blind, epochs=15)
     *_, result = _walk(run, TrainStage(), EvaluateStage())
     assert result.finding("above_chance").verdict is Verdict.FAIL
+
+
+def test_a_few_steps_prove_nothing_of_the_model(tmp_path: Path) -> None:
+    run = _run(tmp_path, learning_rate=0.01, model=_blind, epochs=4)
+    *_, result = _walk(run, TrainStage(), EvaluateStage())
+    finding = result.finding("above_chance")
+    assert (finding.verdict, finding.cause) == (Verdict.WARN, Cause.UNDERTRAINED)
+
+
+def _slow_statistics() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(),
+        *(nn.Linear(36, 36), nn.BatchNorm1d(36, momentum=0.001), nn.ReLU()),
+        *(nn.Linear(36, 36), nn.BatchNorm1d(36, momentum=0.001), nn.ReLU()),
+        nn.Linear(36, 4),
+    )
+
+
+def test_running_statistics_that_lag_behind_are_no_failure_to_overfit(tmp_path: Path) -> None:
+    inputs, labels = blobs(200, seed=1)
+    run = _run(tmp_path, model=_slow_statistics, train=(20 * inputs + 50, labels))
+    (result,) = _walk(run, OverfitStage())
+    assert result.verdict is Verdict.PASS
+    assert result.facts["attempts"] == {"the recipe's optimizer": 1.0}
 
 
 def test_a_useful_model_of_a_rare_class_passes_evaluation(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.data.batch import Batch
+from nnrecipe.losses import CrossEntropy
 from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.scores import ClassScore
 
@@ -78,3 +79,12 @@ def test_more_outputs_than_classes_have_their_place() -> None:
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         evaluate(nn.Identity(), [], F.cross_entropy, outputs=OutputSpec(2))
+
+
+@pytest.mark.parametrize("size", [7, 16, 50])
+def test_class_weights_count_as_in_one_batch(size: int) -> None:
+    torch.manual_seed(0)
+    model, split = nn.Linear(4, 3), _split(50)
+    loss = CrossEntropy(class_weights=(1.0, 5.0, 20.0)).build(OutputSpec(3))
+    result = evaluate(model, _in_batches(split, size), loss, outputs=OutputSpec(3))
+    assert result.loss == pytest.approx(loss(model(split.inputs), split.targets).item(), rel=1e-6)

@@ -68,6 +68,29 @@ def _climb(rate: float) -> Rung:
     return climb(setup, batches, rate=rate, start=start)
 
 
+def test_a_step_of_the_ladder_is_made_of_as_many_batches_as_training_takes() -> None:
+    # The rate is sound for the mean over both batches, and too high for either of them alone.
+    inputs = torch.eye(2).repeat_interleave(8, 0) * 3.0
+    halves = [Batch(inputs[:8], torch.zeros(8)), Batch(inputs[8:], torch.zeros(8))] * 12
+
+    def end(accumulate: int) -> Rung:
+        torch.manual_seed(0)
+        model = nn.Linear(2, 1, bias=False)
+        setup = TrainSetup(
+            model=model,
+            loss=lambda outputs, targets: F.mse_loss(outputs[:, 0], targets),
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.15),
+            penalty=Regularization().penalty(),
+            device=torch.device("cpu"),
+            task="regression",
+            accumulate=accumulate,
+        )
+        return climb(setup, halves, rate=0.15, start=1.0)
+
+    assert end(2).fall > 0.9
+    assert end(1).fall < 0
+
+
 def test_a_linear_model_has_the_bands_of_its_rates() -> None:
     rungs = [_climb(rate) for rate in (1e-6, 0.5, 1e8)]
     assert rungs[0].fall == pytest.approx(0, abs=1e-3)

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.data.batch import Batch
+from nnrecipe.losses import CrossEntropy
 from nnrecipe.regularization import Mixing, Regularization
 from nnrecipe.training.setup import Limits, TrainSetup
 from nnrecipe.training.steps import train_steps
@@ -243,3 +245,16 @@ def test_a_regression_counts_no_right_examples() -> None:
     setup = _setup(model, loss=F.mse_loss, task="regression")
     (record,) = train_steps(setup, [batch])
     assert record.correct is None
+
+
+def test_accumulated_batches_are_weighed_by_their_class_weights() -> None:
+    ours, theirs = _plain(), _plain()
+    spec = CrossEntropy(class_weights=(1.0, 5.0, 20.0))
+    batches = _batches(3)
+    whole = Batch(*(torch.cat(part) for part in zip(*batches, strict=True)))
+    outputs = OutputSpec(3)
+    small = _setup(ours, loss=spec.build(outputs), accumulate="epoch")
+    large = _setup(theirs, loss=spec.build(outputs))
+    (mine,), (other,) = list(train_steps(small, batches)), list(train_steps(large, [whole]))
+    assert mine.loss.item() == pytest.approx(other.loss.item(), rel=1e-5)
+    _equal(ours, theirs)

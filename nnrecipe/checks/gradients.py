@@ -128,8 +128,9 @@ def _compare(
 ) -> _Probe:
     """Compare with central differences: |a - n| / max(|a|, |n|), beyond what rounding explains.
 
-    Where the error is large, the loss may have a kink: then the slopes to the left and to the right
-    differ, or change with the step.
+    Where the error is large, the loss may have kinks: then the slopes to the left and to the right
+    differ, or change with the step, or agree with the gradient at a smaller step. A gradient that
+    is wrong is so at every step.
     """
     at = torch.unravel_index(torch.tensor(index), parameter.shape)
     analytic = 0.0 if gradient is None else gradient[at].item()
@@ -156,7 +157,9 @@ def _compare(
         _relative(right, finer_right, rounding + finer_rounding),
     )
     bend = _relative(left, right, 2 * rounding)
-    return _Probe(path, analytic, error, kink=max(bend, moved) > 1e-2)
+    finer_error = _relative(analytic, (finer_left + finer_right) / 2, finer_rounding)
+    kink = max(bend, moved) > 1e-2 or finer_error < error / 2
+    return _Probe(path, analytic, error, kink=kink)
 
 
 def _worded(worst: _Probe) -> str:

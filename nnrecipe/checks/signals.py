@@ -89,7 +89,7 @@ def _saturation(hidden: Sequence[Signal]) -> Finding:
         )
     return _finding(
         "saturation",
-        f"at most {worst.saturated:.0%} of a layer, in {worst.path} ({worst.layer})",
+        f"{worst.saturated:.0%} saturated or silent at most, in {worst.path} ({worst.layer})",
         f"below {LARGEST_SHARE:.0%}",
         cause,
         advice,

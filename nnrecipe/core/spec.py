@@ -57,11 +57,13 @@ class ByKind:
     """Makes a union of specs a family told apart by `kind`.
 
     `Norm = Annotated[NoNorm | BatchNorm, ByKind()]` accepts `{kind: batch, momentum: 0.2}` and, for
-    short, `batch`. With a `default`, a mapping without `kind` is of that kind. What stands after a
+    short, `batch`. With a `default`, a mapping without `kind` is of that kind; where the recipe
+    `infers` the kind from other sections, the schema doesn't ask for it. What stands after a
     colon is the member's `shorthand` field: `torchvision:alexnet`.
     """
 
     default: str | None = None
+    infers: bool = False
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -82,6 +84,11 @@ class ByKind:
         mapping = family.get("discriminator", {}).get("mapping", {})
         if not mapping:
             return family
+        words = {
+            "enum": sorted(kind for kind in mapping if not _needs_more(mapping[kind], handler))
+        }
+        if self.infers:
+            return {"anyOf": [words, *_short_forms(schema), *family["oneOf"]]}
         # A schema's defaults are not filled in, so all but the default member must name their kind.
         optional = mapping.get(self.default)
         family["oneOf"] = [
@@ -90,7 +97,7 @@ class ByKind:
             else {"allOf": [member, {"required": ["kind"]}]}
             for member in family["oneOf"]
         ]
-        return {"anyOf": [{"enum": sorted(mapping)}, *_short_forms(schema), family]}
+        return {"anyOf": [words, *_short_forms(schema), family]}
 
     def _spell_out(self, value: Any, *, kinds: Mapping[str, type[Spec]]) -> Any:
         if isinstance(value, str):
@@ -102,6 +109,11 @@ class ByKind:
         short = named(value["kind"], kinds) if isinstance(value["kind"], str) else {}
         # a field that is given twice stays so, and its kind unknown
         return value if short.keys() & value.keys() > {"kind"} else {**value, **short}
+
+
+def _needs_more(reference: str, handler: GetJsonSchemaHandler) -> bool:
+    """Whether a member has fields without a default, so that its kind alone doesn't make it."""
+    return bool(handler.resolve_ref_schema({"$ref": reference}).get("required"))
 
 
 _SHORT = "nnrecipe_shorthands"

@@ -24,5 +24,5 @@ Init = Annotated[
     | Orthogonal
     | Lsuv
     | TorchDefaultInit,
-    ByKind(),
+    ByKind(infers=True),
 ]

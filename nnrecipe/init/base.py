@@ -62,7 +62,15 @@ class InitSpec(Spec):
             if self.output_bias is not None:
                 start_at_the_mean(layers[-1], outputs)
             if self.zero_gamma:
-                zero_last_norms(model)
+                for scale in last_scales(model):
+                    nn.init.zeros_(scale)
+
+    def check(self, model: nn.Module, outputs: OutputSpec) -> None:
+        """Raise `UserError` if the settings don't fit the model or the task; changes nothing."""
+        if self.zero_gamma:
+            last_scales(model)
+        if self.output_bias is not None and outputs.task != "regression":
+            raise UserError("init.output_bias: target_mean is for regression: leave it out")
 
     def reset(self, model: nn.Module, layers: list[Layer], activation: Activation | None) -> None:
         """Draw the weights anew and set the biases."""
@@ -133,19 +141,23 @@ def start_at_the_mean(layer: Layer, outputs: OutputSpec | None) -> None:
     layer.bias.copy_(torch.tensor(mean))
 
 
-def zero_last_norms(model: nn.Module) -> None:
-    """Set the scale of each residual block's last norm to zero (Goyal et al. 2017, section 5.1).
+def last_scales(model: nn.Module) -> list[Tensor]:
+    """The scale of each residual block's last norm, to be zeroed (Goyal et al. 2017, section 5.1).
 
-    Raises `UserError` if there is no `ResidualBlock`, or they end in no norm whose scale trains.
-    A vit's blocks are none, nor are those of torchvision and timm, which have their own keywords.
+    Not those of blocks whose shortcut leaves channels at zero: such a channel would be zero for
+    good. Raises `UserError` if there is no `ResidualBlock`, or they end in no norm whose scale
+    trains. A vit's blocks are none, nor are those of torchvision and timm, which have keywords of
+    their own.
     """
     blocks = [module for module in model.modules() if isinstance(module, ResidualBlock)]
     if not blocks:
         found = "the model has no residual block that ends in a norm, as those of resnet do"
         raise UserError(f"init.zero_gamma: {found}: leave it out")
-    for block in blocks:
+    scales: list[Tensor] = []
+    for block in (block for block in blocks if block.passes_all_channels):
         scale = dict(block.last_norm.named_parameters(recurse=False)).get("weight")
         if scale is None:
             found = "the residual blocks have no norm with a scale that trains"
             raise UserError(f"init.zero_gamma: {found}: set norm.kind: batch, not frozen")
-        nn.init.zeros_(scale)
+        scales.append(scale)
+    return scales

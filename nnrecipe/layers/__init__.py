@@ -7,4 +7,4 @@ from nnrecipe.layers.activations import Elu, Gelu, LeakyRelu, Maxout, Relu, Sigm
 from nnrecipe.layers.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, NoNorm
 
 Activation = Annotated[Sigmoid | Tanh | Relu | LeakyRelu | Maxout | Elu | Gelu | Silu, ByKind()]
-Norm = Annotated[NoNorm | BatchNorm | LayerNorm | GroupNorm | InstanceNorm, ByKind()]
+Norm = Annotated[NoNorm | BatchNorm | LayerNorm | GroupNorm | InstanceNorm, ByKind(infers=True)]

@@ -120,6 +120,11 @@ class ResidualBlock(nn.Module):
         """The norm that ends the residual branch; with its scale at zero the block passes x on."""
         raise NotImplementedError
 
+    @property
+    def passes_all_channels(self) -> bool:
+        """Whether the shortcut feeds every channel, so that none depends on the branch alone."""
+        return not any(isinstance(child, PaddedShortcut) for child in self.children())
+
 
 class BasicBlock(ResidualBlock):
     """Two 3x3 convolutions: [N, C, H, W] -> [N, channels, H / stride, W / stride]."""

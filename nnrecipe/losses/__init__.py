@@ -43,5 +43,5 @@ Loss = Annotated[
     | SmoothL1
     | Huber
     | CustomLoss,
-    ByKind(default="cross_entropy"),
+    ByKind(default="cross_entropy", infers=True),
 ]

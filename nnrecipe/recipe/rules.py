@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
+from torch import nn
 
 from nnrecipe.architectures.refusals import obstacles
 from nnrecipe.core.errors import UserError, conflict
@@ -69,8 +70,18 @@ def _try_to_build(recipe: Recipe) -> None:
     shape = inputs or _size_alone(recipe)
     if shape is not None:
         recipe.architecture.check_inputs(shape)
-    if inputs is not None and outputs is not None:
-        outline(recipe, inputs, outputs)
+    if inputs is None or outputs is None:
+        return
+    model = outline(recipe, inputs, outputs)
+    if recipe.init is not None:
+        recipe.init.check(model, outputs)
+    if recipe.optimizer.calls_objective and any(map(_is_random, model.modules())):
+        found = "compares losses within a step, and the architecture's own dropout changes them"
+        raise UserError(f"optimizer.kind: {recipe.optimizer.kind} {found}: use another optimizer")
+
+
+def _is_random(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
 
 
 def _size_alone(recipe: Recipe) -> InputShape | None:
@@ -99,7 +110,7 @@ def _loss(recipe: Recipe) -> Iterator[PydanticCustomError]:
     if task not in loss.tasks:
         message = f"{loss.kind} is for {' and '.join(sorted(loss.tasks))}, and the data are {task}"
         fitting = [kind_of(member) for member in members(Loss) if task in member.tasks]
-        yield conflict("loss.kind", message, f"use {' or '.join(fitting)}")
+        yield conflict("loss.kind", message, f"use {_either(fitting)}")
         return
     if loss.expects_log_probabilities and recipe.architecture.kind != "custom":
         message = (
@@ -127,7 +138,12 @@ def _figures(recipe: Recipe) -> Iterator[PydanticCustomError]:
     for path, figure in watched.items():
         if figure.removeprefix("val_").removeprefix("train_") not in known:
             message = f"there is no {figure} where the data are {recipe.data.task}"
-            yield conflict(path, message, f"use {' or '.join(f'val_{name}' for name in known)}")
+            yield conflict(path, message, f"use {_either([f'val_{name}' for name in known])}")
+
+
+def _either(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _full_batch(recipe: Recipe) -> Iterator[PydanticCustomError]:

@@ -137,7 +137,7 @@ def test_members_are_the_union_in_order():
 def test_the_json_schema_offers_the_words_and_the_mappings():
     schema = TypeAdapter(Shape).json_schema()
     words, mappings = schema["anyOf"]
-    assert words == {"enum": ["round", "square"]}
+    assert words == {"enum": ["round"]}, "a square needs its side"
     named, free = sorted(mappings["oneOf"], key=lambda member: "$ref" in member)
     assert free["$ref"].endswith("/Round"), "the default kind may be left out"
     assert named["allOf"][0]["$ref"].endswith("/Square")
@@ -146,7 +146,7 @@ def test_the_json_schema_offers_the_words_and_the_mappings():
 
 def test_the_json_schema_offers_the_shorthand():
     words, short, mapping, family = TypeAdapter(Open).json_schema()["anyOf"]
-    assert words == {"enum": ["imported", "round", "square"]}
+    assert words == {"enum": ["round"]}, "the others need more than their name"
     assert short["type"] == "string"
     for word, fits in [("imported:a", True), ("imported:", False), ("round:1", False)]:
         assert bool(re.search(short["pattern"], word)) == fits

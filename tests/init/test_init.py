@@ -200,9 +200,10 @@ def resnet(norm):
 def test_zero_gamma_silences_the_last_norm_of_each_block_and_no_other(member):
     model = applied(kind_of(member), model=resnet(BatchNorm()), shape=(3, 8, 8), zero_gamma=True)
     blocks = [module for module in model.modules() if isinstance(module, ResidualBlock)]
+    assert [block.passes_all_channels for block in blocks].count(True) == 7
     assert len(blocks) == 9
     for block in blocks:
-        assert not block.last_norm.weight.any()
+        assert bool(block.last_norm.weight.any()) != block.passes_all_channels
         assert block.bn1.weight.unique().tolist() == [1]
 
 
@@ -306,3 +307,21 @@ def test_a_regression_may_start_at_the_mean_of_its_targets() -> None:
 
 def _deep() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+
+
+def test_a_block_that_starts_as_the_identity_wakes_up_in_every_channel() -> None:
+    """With a shortcut that pads with zeros a channel may not hang on its branch alone."""
+    torch.manual_seed(0)
+    spec = ResNet(depth=8, width=0.25)
+    model = spec.build((1, 8, 8), OutputSpec(4), hidden=Hidden(norm=BatchNorm()))
+    parse("kaiming_normal", zero_gamma=True).apply(model, activation=RELU)
+    blocks = [module for module in model.modules() if isinstance(module, ResidualBlock)]
+    zeroed = [not bool(block.last_norm.weight.any()) for block in blocks]
+    assert zeroed == [block.passes_all_channels for block in blocks] == [True, False, False]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, y = torch.randn(32, 1, 8, 8), torch.arange(32) % 4
+    for _ in range(5):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    assert all(bool((block.last_norm.weight != 0).all()) for block in blocks)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
 from pydantic import ValidationError
 
@@ -22,6 +23,8 @@ NEEDED = {
     "timm": {"model": "resnet18"},
 }
 """What an architecture can't do without."""
+
+BIG = {"kind": "cifar10", "image_size": 64}
 
 
 def recipe(**sections: Any) -> Recipe:
@@ -257,6 +260,13 @@ def test_the_task_decides_the_loss_and_the_figure_unless_given(
             "regularization.early_stopping.monitor",
             "no val_r2",
         ),
+        ({"init": {"zero_gamma": True}}, "init.zero_gamma", "no residual block"),
+        ({"init": {"output_bias": "target_mean"}}, "init.output_bias", "for regression"),
+        (
+            {"architecture": "torchvision:vgg11", "data": BIG, "optimizer": "lbfgs"},
+            "optimizer.kind",
+            "own dropout",
+        ),
         (
             {"optimizer": "gd", "training": {"accumulate": 4}},
             "training.accumulate",
@@ -327,3 +337,20 @@ def test_full_batch_descent_accumulates_the_epoch(kind: str) -> None:
 def test_nonlinearities_are_compared_with_the_weights_they_are_started_from() -> None:
     with pytest.raises(ValidationError, match="compare, which is empty"):
         recipe(stages=[{"kind": "init", "activations": ["relu"]}])
+
+
+@pytest.mark.parametrize(
+    ("section", "valid"),
+    [
+        ({"init": {"output_gain": 0.5}}, True),
+        ({"norm": {"eps": 1e-4}, "architecture": "resnet"}, True),
+        ({"architecture": "torchvision:resnet18"}, True),
+        ({"architecture": "torchvision"}, False),
+        ({"regularization": {"dropout": [0.1, 0.2]}}, True),
+        ({"regularization": {"dropout": "much"}}, False),
+    ],
+)
+def test_the_schema_takes_what_the_loader_takes(section: dict[str, Any], valid: bool) -> None:
+    validator = jsonschema.Draft202012Validator(Recipe.model_json_schema())
+    given = {"data": "digits", "architecture": "mlp", **section}
+    assert validator.is_valid(given) is valid

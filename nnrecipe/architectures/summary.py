@@ -12,6 +12,7 @@ from nnrecipe.architectures import Architecture
 from nnrecipe.architectures.calls import FLOAT32, Call, trace
 from nnrecipe.architectures.custom import CustomArchitecture
 from nnrecipe.core.shapes import InputShape, OutputSpec
+from nnrecipe.core.table import aligned
 from nnrecipe.layers.hidden import Hidden
 
 WIDEST = 120
@@ -62,11 +63,7 @@ def render(rows: Sequence[Row], *, batch_size: int | None = None) -> str:
     """The rows as a plain table, with the totals below it, also for a batch of `batch_size`."""
     head = ("Layer", "Path", "Output shape", "Parameters", "FLOPs", "Memory")
     table = list(_fitted([head, *map(_cells, rows)]))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join([*map(str.ljust, cells[:3], widths[:3]), *map(str.rjust, cells[3:], widths[3:])])
-        for cells in table
-    ]
+    lines = aligned(table, right=range(3, len(head)))
     rule = "-" * len(lines[0])
     return "\n".join([lines[0], rule, *lines[1:], rule, *_totals(rows, batch_size)])
 

@@ -16,8 +16,11 @@ from nnrecipe.core.seeding import generator
 from nnrecipe.core.shapes import Task
 from nnrecipe.data.batch import Batch
 from nnrecipe.training.evaluate import Evaluation
+from nnrecipe.training.scores import ValueScore
 
 SOURCE = "lecture: sanity check, overfit a tiny subset"
+MOST_VARIANCE = 0.9
+"""Of the targets, when explained, shows that inputs and targets belong together."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,15 @@ def judge_overfit(
     """
     first, last = attempts[0], attempts[-1]
     verdict, cause, confidence, advice = Verdict.PASS, None, 0.0, ""
-    if not last.solved:
+    nearly = max(attempts, key=lambda attempt: attempt.end.headline[1])
+    if not last.solved and _explains_most(nearly):
+        verdict, cause, confidence = Verdict.WARN, Cause.UNDERTRAINED, 0.4
+        advice = (
+            "The model explains most of the targets' variance, if not all of it in these steps: "
+            "raise stages.overfit.steps, or start at the targets' mean (init.output_bias: "
+            "target_mean)."
+        )
+    elif not last.solved:
         verdict = Verdict.FAIL
         cause, advice = _why_not(bench, batch, attempts)
         confidence = 0.3 if cause is Cause.UNDERFITTING else 0.8
@@ -90,6 +101,12 @@ def judge_overfit(
         advice=advice,
         source=SOURCE,
     )
+
+
+def _explains_most(attempt: Attempt) -> bool:
+    """Whether a regression is well on its way, which proves that it can learn these examples."""
+    score = attempt.end.score
+    return isinstance(score, ValueScore) and bool((score.r2 > MOST_VARIANCE).all())
 
 
 @torch.no_grad()

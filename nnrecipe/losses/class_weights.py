@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.shapes import OutputSpec
+from nnrecipe.core.shapes import OutputSpec, Task
 from nnrecipe.core.spec import PositiveFloat, expecting
+from nnrecipe.losses.base import LossSpec
 
 ClassWeights = Annotated[
     Literal["balanced"] | tuple[PositiveFloat, ...] | None,
@@ -58,3 +60,22 @@ def label_rates(outputs: OutputSpec) -> tuple[float, ...] | None:
 def as_tensor(weights: tuple[float, ...] | None) -> Tensor | None:
     """The weights in the best precision; the loss lowers it to that of the outputs."""
     return None if weights is None else torch.tensor(weights, dtype=torch.float64)
+
+
+class ClassWeighted(LossSpec):
+    """A single-label loss whose mean may weigh each class: sum(w * loss) / sum(w), as in torch."""
+
+    tasks: ClassVar[frozenset[Task]] = frozenset({"single_label"})
+
+    class_weights: ClassWeights = Field(
+        None, description="one weight a class; balanced: n / (C * n_c); null: all alike"
+    )
+
+    def check_outputs(self, outputs: OutputSpec) -> None:
+        """Raise `UserError` for another task, or if the weights are not as many as the classes."""
+        super().check_outputs(outputs)
+        check_length(self.class_weights, outputs, path="loss.class_weights")
+
+    def weights(self, outputs: OutputSpec) -> Tensor | None:
+        """[C] The weights of the classes; None for none."""
+        return as_tensor(of_classes(self.class_weights, outputs))

@@ -8,14 +8,13 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 from torch import nn
 
-from nnrecipe.core.shapes import OutputSpec, Task
+from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.core.spec import Probability
-from nnrecipe.losses.base import LossSpec
-from nnrecipe.losses.class_weights import ClassWeights, as_tensor, check_length, of_classes
+from nnrecipe.losses.class_weights import ClassWeighted, of_classes
 from nnrecipe.losses.function import LossFunction
 
 
-class CrossEntropy(LossSpec):
+class CrossEntropy(ClassWeighted):
     """The negative log-probability of the right class under the softmax of the logits.
 
     With class weights the mean is the weighted one, sum(w * loss) / sum(w), as in torch.
@@ -24,24 +23,15 @@ class CrossEntropy(LossSpec):
     source: ClassVar[str] = (
         "torch.nn.CrossEntropyLoss; label smoothing: Szegedy et al. 2016, section 7"
     )
-    tasks: ClassVar[frozenset[Task]] = frozenset({"single_label"})
 
     kind: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: Probability = Field(
         0.0, description="share of the target's probability that is spread over all classes"
     )
-    class_weights: ClassWeights = Field(
-        None, description="one weight a class; balanced: n / (C * n_c); null: all alike"
-    )
-
-    def check_outputs(self, outputs: OutputSpec) -> None:
-        """Raise `UserError` for another task, or if the weights are not as many as the classes."""
-        super().check_outputs(outputs)
-        check_length(self.class_weights, outputs, path="loss.class_weights")
 
     def function(self, outputs: OutputSpec) -> LossFunction:
         """(logits [N, C], targets [N]) -> mean loss in nats."""
-        weights = as_tensor(of_classes(self.class_weights, outputs))
+        weights = self.weights(outputs)
         loss = nn.CrossEntropyLoss(weights, label_smoothing=self.label_smoothing)
         return LossFunction(loss, class_weights=weights)
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal
 
-from pydantic import Field
 from torch import nn
 
-from nnrecipe.core.shapes import OutputSpec, Task
-from nnrecipe.losses.base import LossSpec
-from nnrecipe.losses.class_weights import ClassWeights, as_tensor, check_length, of_classes
+from nnrecipe.core.shapes import OutputSpec
+from nnrecipe.losses.class_weights import ClassWeighted
 from nnrecipe.losses.function import LossFunction
 
 
-class Nll(LossSpec):
+class Nll(ClassWeighted):
     """The negative log-probability of the right class, for networks that end in log_softmax.
 
     With class weights the mean is the weighted one, sum(w * loss) / sum(w), as in torch. Of raw
@@ -22,22 +20,13 @@ class Nll(LossSpec):
     """
 
     source: ClassVar[str] = "torch.nn.NLLLoss"
-    tasks: ClassVar[frozenset[Task]] = frozenset({"single_label"})
     expects_log_probabilities: ClassVar[bool] = True
 
     kind: Literal["nll"] = "nll"
-    class_weights: ClassWeights = Field(
-        None, description="one weight a class; balanced: n / (C * n_c); null: all alike"
-    )
-
-    def check_outputs(self, outputs: OutputSpec) -> None:
-        """Raise `UserError` for another task, or if the weights are not as many as the classes."""
-        super().check_outputs(outputs)
-        check_length(self.class_weights, outputs, path="loss.class_weights")
 
     def function(self, outputs: OutputSpec) -> LossFunction:
         """(log-probabilities [N, C], targets [N]) -> mean loss in nats."""
-        weights = as_tensor(of_classes(self.class_weights, outputs))
+        weights = self.weights(outputs)
         return LossFunction(nn.NLLLoss(weights), class_weights=weights)
 
     def chance_level(self, outputs: OutputSpec) -> float:

@@ -16,6 +16,7 @@ from nnrecipe.checks import DataCheck, SanityCheck
 from nnrecipe.checks.data import ClassesCheck
 from nnrecipe.checks.loss import LossAtChanceCheck, LossFormCheck
 from nnrecipe.checks.outputs import OutputsCheck
+from nnrecipe.checks.overfit import Attempt, judge_overfit
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Verdict
 from nnrecipe.core.logbook import Logbook, NoTracking
@@ -26,6 +27,8 @@ from nnrecipe.data.split import ResidentSplit
 from nnrecipe.schedulers import Constant
 from nnrecipe.stages import Run, Stage
 from nnrecipe.training import TrainingSpec
+from nnrecipe.training.evaluate import Evaluation
+from nnrecipe.training.scores import ValueScore
 
 Task = tuple[str, Callable[[Tensor], Tensor], Callable[..., Tensor]]
 LABELS: Task = ("multi_label", lambda x: (x @ MIX > 0).float(), F.binary_cross_entropy_with_logits)
@@ -135,3 +138,19 @@ def test_targets_far_from_zero_are_told() -> None:
     (finding,) = LossAtChanceCheck().check(_bench(far))
     assert finding.verdict is Verdict.WARN
     assert "target_mean" in finding.advice
+
+
+@pytest.mark.parametrize(("noise", "verdict"), [(0.2, Verdict.WARN), (0.8, Verdict.FAIL)])
+def test_a_regression_that_is_nearly_learned_only_warns(noise: float, verdict: Verdict) -> None:
+    bench = _bench(VALUES)
+    batch = bench.data.examples(bench.data.train, torch.arange(20))
+    score = ValueScore(3)
+    draw = torch.Generator().manual_seed(0)
+    spread = noise * batch.targets.std(0)
+    score.add(
+        batch.targets + spread * torch.randn(batch.targets.shape, generator=draw), batch.targets
+    )
+    end = Evaluation(loss=noise, examples=20, score=score)
+    attempts = [Attempt("some way", False, [1.0, noise], end, bench.make_model())]
+    assert not score.solved
+    assert judge_overfit(bench, batch, attempts, starts_low=False).verdict is verdict

@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nnrecipe.core.findings import Finding, Report
+    from nnrecipe.core.findings import Finding
+    from nnrecipe.core.report import Report
     from nnrecipe.recipe import load_recipe
     from nnrecipe.runner import run
 
@@ -14,7 +15,7 @@ __all__ = ["Finding", "Report", "load_recipe", "run"]
 
 _HOMES = {
     "Finding": "nnrecipe.core.findings",
-    "Report": "nnrecipe.core.findings",
+    "Report": "nnrecipe.core.report",
     "load_recipe": "nnrecipe.recipe.loading",
     "run": "nnrecipe.runner",
 }

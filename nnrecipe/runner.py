@@ -20,9 +20,10 @@ import yaml
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.device import pick_device
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.findings import Report, StageResult, Verdict
+from nnrecipe.core.findings import StageResult, Verdict
 from nnrecipe.core.logbook import Logbook
 from nnrecipe.core.progress import Progress, Silence
+from nnrecipe.core.report import Report
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.targets import describe, is_torchs, is_users_fault
 from nnrecipe.recipe import Recipe, load

@@ -7,7 +7,8 @@ import zlib
 from pathlib import Path
 
 from nnrecipe.core.causes import Cause
-from nnrecipe.core.findings import Finding, Report, StageResult, Verdict
+from nnrecipe.core.findings import Finding, StageResult, Verdict
+from nnrecipe.core.report import Report
 from nnrecipe.report import write_report
 
 DIGITS = [str(digit) for digit in range(10)]

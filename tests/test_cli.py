@@ -17,7 +17,8 @@ import nnrecipe.grid
 import nnrecipe.runner
 from nnrecipe.cli import FAST, main
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.findings import Report, StageResult, Verdict
+from nnrecipe.core.findings import StageResult, Verdict
+from nnrecipe.core.report import Report
 from nnrecipe.recipe import Recipe, load, load_recipe
 from nnrecipe.recipe.catalogue import FAMILIES
 from nnrecipe.recipe.network import activation_tables

@@ -12,7 +12,8 @@ import pytest
 import nnrecipe.grid
 from nnrecipe.cli import main
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.findings import Report, StageResult, Verdict
+from nnrecipe.core.findings import StageResult, Verdict
+from nnrecipe.core.report import Report
 from nnrecipe.recipe import Recipe, load_recipe
 from nnrecipe.report import read_report, write_report
 from nnrecipe.runner import Outcome

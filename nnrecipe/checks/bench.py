@@ -39,7 +39,8 @@ class Bench:
     `make_model()` gives the same initial weights at every call, on `device`, and `make_loss()` a
     loss without a past; `make_bare_loss()` leaves label smoothing out. `chance` is the loss of a
     uniform guess, None where it isn't known. `learning_rate` is None until the probe has chosen it.
-    `frozen` holds the paths of the parameters that the recipe declares frozen.
+    `frozen` holds the paths of the parameters that the recipe declares frozen. `shuffle` says
+    whether training draws a new order each epoch.
     """
 
     data: DataBundle
@@ -54,6 +55,7 @@ class Bench:
     seed: int
     batch_size: int
     learning_rate: float | None
+    shuffle: bool = True
     precision: Precision = "fp32"
     limits: Limits = field(default_factory=Limits)
     mixing: Mixing = field(default_factory=Mixing)

@@ -1,13 +1,20 @@
-"""Verdicts with evidence: findings, the stages they belong to, and the report of a whole run."""
+"""Verdicts with evidence: findings, and the stages that they belong to."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from nnrecipe.core.causes import Cause
 
@@ -39,10 +46,27 @@ def plain(value: Any) -> Any:
 Facts = Annotated[dict[str, Any], BeforeValidator(plain)]
 
 
-class Finding(BaseModel):
-    """What one check measured, what it should have been, and what to do about it."""
+class Remedy(BaseModel):
+    """What mends a fault, beside the advice in words; left out of the JSON where there is none.
+
+    `change` are the overrides (`optimizer.lr=0.01`) that mend the config, where a value of it is
+    the cause; `where` is the line of the user's own code to look at.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    change: tuple[str, ...] = ()
+    where: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        empty = [name for name in Remedy.model_fields if not written[name]]
+        return {name: value for name, value in written.items() if name not in empty}
+
+
+class Finding(Remedy):
+    """What one check measured, what it should have been, and what to do about it."""
 
     check: str
     verdict: Verdict
@@ -75,66 +99,3 @@ class StageResult(BaseModel):
         findings = tuple(findings)
         verdict = worst(finding.verdict for finding in findings)
         return cls(stage=stage, verdict=verdict, seconds=0.0, facts=facts, findings=findings)
-
-
-class Diagnosis(BaseModel):
-    """One cause, how sure it is, and the findings (`stage/check`) that speak for it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cause: Cause
-    confidence: float
-    evidence: tuple[str, ...]
-
-
-class Report(BaseModel):
-    """The outcome of a run, as `report.json` holds it (version 1)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Literal[1] = 1
-    name: str
-    verdict: Verdict
-    stages: tuple[StageResult, ...]
-    metrics: Facts
-    diagnosis: tuple[Diagnosis, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """0 for pass and warn, 1 for fail."""
-        return int(self.verdict is Verdict.FAIL)
-
-    def stage(self, name: str) -> StageResult:
-        """The result of a stage. Raises `KeyError` if the walk didn't come to it."""
-        return {stage.stage: stage for stage in self.stages}[name]
-
-    @classmethod
-    def of(cls, name: str, stages: Iterable[StageResult], metrics: dict[str, Any]) -> Report:
-        """Put the stages together: the worst verdict, and the causes ranked over all of them."""
-        stages = tuple(stages)
-        verdict = worst(stage.verdict for stage in stages)
-        return cls(
-            name=name,
-            verdict=verdict,
-            stages=stages,
-            metrics=metrics,
-            diagnosis=rank_causes(stages),
-        )
-
-
-def rank_causes(stages: Iterable[StageResult]) -> tuple[Diagnosis, ...]:
-    """Every cause that a finding names, best first: proved ones, then by confidence.
-
-    Findings that agree on a cause are taken as independent: 1 - prod(1 - confidence).
-    """
-    named = [(stage.stage, f) for stage in stages for f in stage.findings if f.cause is not None]
-    causes = dict.fromkeys(finding.cause for _, finding in named if finding.cause is not None)
-    ranked = []
-    for cause in causes:
-        speaking = [(stage, f) for stage, f in named if f.cause is cause]
-        doubt = math.prod(1 - finding.confidence for _, finding in speaking)
-        evidence = tuple(dict.fromkeys(f"{stage}/{f.check}" for stage, f in speaking))
-        proved = any(finding.verdict is Verdict.FAIL for _, finding in speaking)
-        diagnosis = Diagnosis(cause=cause, confidence=round(1 - doubt, 3), evidence=evidence)
-        ranked.append((not proved, doubt, diagnosis))
-    return tuple(diagnosis for *_, diagnosis in sorted(ranked, key=lambda row: row[:2]))

@@ -56,6 +56,7 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         seed=recipe.seed,
         batch_size=recipe.training.batch_size,
         learning_rate=None if lr == "auto" else lr,
+        shuffle=recipe.training.shuffle,
         precision=recipe.precision,
         limits=recipe.training.limits(weight_norm=recipe.regularization.max_norm),
         mixing=recipe.regularization.mixing(),

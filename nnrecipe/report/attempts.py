@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.findings import Report, Verdict
+from nnrecipe.core.findings import Verdict
+from nnrecipe.core.report import Report
 from nnrecipe.report.grid_file import GRID_FILE, GridCell, PlannedRun, read_grid
 from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE, read_metrics, read_report
 from nnrecipe.report.wording import clean, spoken

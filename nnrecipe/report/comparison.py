@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.findings import Report
+from nnrecipe.core.report import Report
 from nnrecipe.report.attempts import Attempt
 from nnrecipe.report.differences import Path, differing, label, texts, value_at
 from nnrecipe.report.store import REPORT_FILE

@@ -9,7 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnrecipe.core.findings import Finding, Report, StageResult
+from nnrecipe.core.findings import Finding, StageResult
+from nnrecipe.core.report import Report
 from nnrecipe.report.drawing import Plot, inline
 from nnrecipe.report.facts import FactSheet, lay_out
 from nnrecipe.report.plots import DRAWN_FACTS, PLOTS_FOLDER, draw_plots, save_plots

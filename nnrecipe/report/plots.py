@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnrecipe.core.findings import Report
+from nnrecipe.core.report import Report
 from nnrecipe.report.curves import Metrics, training_plots
 from nnrecipe.report.drawing import (
     BAD,

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.findings import Report
 from nnrecipe.core.logbook import METRICS_FILE
+from nnrecipe.core.report import Report
 
 REPORT_FILE = "report.json"
 CONFIG_FILE = "config.yaml"

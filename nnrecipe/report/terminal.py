@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnrecipe.core.findings import Finding, Report, StageResult, Verdict
+from nnrecipe.core.findings import Finding, StageResult, Verdict
+from nnrecipe.core.report import Report
 from nnrecipe.report.html import HTML_FILE
 from nnrecipe.report.wording import (
     GRAVEST_FIRST,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nnrecipe.core.findings import Report
+from nnrecipe.core.report import Report
 from nnrecipe.report.wording import (
     advice_on,
     clean,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnrecipe.core.findings import Diagnosis, Finding, Report, Verdict
+from nnrecipe.core.diagnosis import Diagnosis
+from nnrecipe.core.findings import Finding, Verdict
+from nnrecipe.core.report import Report
 
 SPELLED_OUT = {"lr": "learning rate", "val": "validation", "std": "standard deviation"}
 SCORES = ("test_accuracy", "test_r2")

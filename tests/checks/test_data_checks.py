@@ -10,14 +10,9 @@ from samples import blobs, make_bench
 from torch import Tensor
 
 from nnrecipe.checks import DataCheck
-from nnrecipe.checks.data import (
-    ClassesCheck,
-    ConstantCheck,
-    FiniteCheck,
-    ScaleCheck,
-    ShiftCheck,
-    StableCheck,
-)
+from nnrecipe.checks.data.classes import ClassesCheck
+from nnrecipe.checks.data.splits import ShiftCheck, StableCheck
+from nnrecipe.checks.data.values import ConstantCheck, FiniteCheck, ScaleCheck
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.spec import members

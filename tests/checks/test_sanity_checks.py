@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nnrecipe.checks import SanityCheck
-from nnrecipe.checks.gradients import GradientCheck
-from nnrecipe.checks.loss import LossAtChanceCheck, LossFormCheck
-from nnrecipe.checks.outputs import OutputsCheck
-from nnrecipe.checks.reach import ReachCheck
-from nnrecipe.checks.regularization import RegularizationCheck
+from nnrecipe.checks.loss.chance import LossAtChanceCheck
+from nnrecipe.checks.loss.form import LossFormCheck
+from nnrecipe.checks.loss.regularization import RegularizationCheck
+from nnrecipe.checks.model.gradients import GradientCheck
+from nnrecipe.checks.model.outputs import OutputsCheck
+from nnrecipe.checks.model.reach import ReachCheck
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Verdict
 from nnrecipe.core.spec import members

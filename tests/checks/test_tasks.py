@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nnrecipe.checks import DataCheck, SanityCheck
-from nnrecipe.checks.data import ClassesCheck
-from nnrecipe.checks.loss import LossAtChanceCheck, LossFormCheck
-from nnrecipe.checks.outputs import OutputsCheck
+from nnrecipe.checks.data.classes import ClassesCheck
+from nnrecipe.checks.loss.chance import LossAtChanceCheck
+from nnrecipe.checks.loss.form import LossFormCheck
+from nnrecipe.checks.model.outputs import OutputsCheck
 from nnrecipe.checks.overfit import Attempt, judge_overfit
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Verdict

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from nnrecipe.core.causes import Cause
-from nnrecipe.core.findings import Finding, Report, StageResult, Verdict, rank_causes, worst
+from nnrecipe.core.findings import Finding, StageResult, Verdict, worst
+from nnrecipe.core.report import Report
 
 PASS, WARN, FAIL = Verdict.PASS, Verdict.WARN, Verdict.FAIL
 
@@ -40,47 +41,6 @@ def test_worst_is_the_gravest(verdicts, expected):
     assert worst(iter(verdicts)) is expected
 
 
-def test_findings_that_agree_add_up_as_independent_evidence():
-    one = stage("sanity", finding(Cause.ZERO_INIT, 0.5))
-    two = stage("overfit", finding(Cause.ZERO_INIT, 0.8))
-    (diagnosis,) = rank_causes([one, two])
-    assert diagnosis.confidence == pytest.approx(1 - 0.5 * 0.2)
-    assert diagnosis.evidence == ("sanity/a_check", "overfit/a_check")
-
-
-def test_causes_rank_by_confidence():
-    result = stage(
-        "sanity",
-        finding(Cause.DEAD_RELU, 0.3),
-        finding(Cause.LR_TOO_HIGH, 0.9),
-        finding(Cause.ZERO_INIT, 0.6),
-    )
-    ranked = [diagnosis.cause for diagnosis in rank_causes([result])]
-    assert ranked == [Cause.LR_TOO_HIGH, Cause.ZERO_INIT, Cause.DEAD_RELU]
-
-
-def test_a_proved_cause_comes_before_a_likelier_suspicion():
-    suspicion = finding(Cause.LR_TOO_HIGH, 0.95, verdict=WARN)
-    proof = finding(Cause.ZERO_INIT, 0.6, verdict=FAIL)
-    ranked = rank_causes([stage("sanity", suspicion, proof)])
-    assert ranked[0].cause is Cause.ZERO_INIT
-
-
-def test_two_certain_causes_can_be_ranked():
-    findings = (finding(Cause.DEAD_RELU, 1.0), finding(Cause.ZERO_INIT, 1.0))
-    assert [d.confidence for d in rank_causes([stage("sanity", *findings)])] == [1.0, 1.0]
-
-
-def test_one_check_speaks_once_in_the_evidence():
-    twice = (finding(Cause.ZERO_INIT, 0.5), finding(Cause.ZERO_INIT, 0.5))
-    (diagnosis,) = rank_causes([stage("sanity", *twice)])
-    assert diagnosis.evidence == ("sanity/a_check",)
-
-
-def test_findings_without_a_cause_are_no_diagnosis():
-    assert rank_causes([stage("sanity", finding())]) == ()
-
-
 @pytest.mark.parametrize(("verdict", "code"), [(PASS, 0), (WARN, 0), (FAIL, 1)])
 def test_the_exit_code_is_1_for_a_failed_check_only(verdict, code):
     report = Report.of("net", [stage("data"), stage("sanity", verdict=verdict)], {})
@@ -107,9 +67,9 @@ def test_the_json_is_that_of_version_1():
     assert list(document["stages"][0]) == ["stage", "verdict", "seconds", "facts", "findings"]
     keys = ["check", "verdict", "measured", "expected", "cause", "confidence", "advice", "source"]
     assert sorted(document["stages"][0]["findings"][0]) == sorted(keys)
-    assert document["diagnosis"] == [
-        {"cause": "init_too_large", "confidence": 0.9, "evidence": ["sanity/a_check"]}
-    ]
+    (cause,) = document["diagnosis"]
+    assert cause.items() >= {"cause": "init_too_large", "confidence": 0.9}.items()
+    assert cause["evidence"] == ["sanity/a_check"]
 
 
 def test_facts_and_metrics_that_are_not_finite_stay_legal_json():

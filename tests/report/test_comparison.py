@@ -16,7 +16,8 @@ from rich.console import Console
 
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.findings import Finding, Report, StageResult, Verdict
+from nnrecipe.core.findings import Finding, StageResult, Verdict
+from nnrecipe.core.report import Report
 from nnrecipe.report import write_report
 from nnrecipe.report.attempts import read_attempts
 from nnrecipe.report.compare import show_comparison

@@ -15,7 +15,8 @@ from report_samples import (
 
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.findings import Report, Verdict
+from nnrecipe.core.findings import Verdict
+from nnrecipe.core.report import Report
 from nnrecipe.report import write_html, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import pytest
 from report_samples import HOSTILE, evaluate_stage, healthy_report, ladder, metrics_lines
 
-from nnrecipe.core.findings import Report
+from nnrecipe.core.report import Report
 from nnrecipe.report.curves import training_plots
 from nnrecipe.report.drawing import INK, drawable, inline, power, wide
 from nnrecipe.report.plots import (

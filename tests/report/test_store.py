@@ -5,7 +5,7 @@ import pytest
 from report_samples import stage
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.findings import Report
+from nnrecipe.core.report import Report
 from nnrecipe.report import read_metrics, read_report, write_report
 from nnrecipe.report.store import replace_file
 

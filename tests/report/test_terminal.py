@@ -8,7 +8,8 @@ from report_samples import HOSTILE, failed_report, finding, healthy_report, stag
 from rich.console import Console
 
 from nnrecipe.core.causes import Cause
-from nnrecipe.core.findings import Report, Verdict
+from nnrecipe.core.findings import Verdict
+from nnrecipe.core.report import Report
 from nnrecipe.report import print_report
 from nnrecipe.report.terminal import found
 

@@ -3,7 +3,8 @@ from markdown import markdown as to_html
 from report_samples import HOSTILE, finding, stage
 
 from nnrecipe.core.causes import Cause
-from nnrecipe.core.findings import Report, Verdict
+from nnrecipe.core.findings import Verdict
+from nnrecipe.core.report import Report
 from nnrecipe.report import markdown
 from nnrecipe.report.text import escape
 

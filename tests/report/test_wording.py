@@ -4,7 +4,8 @@ import pytest
 from report_samples import finding, stage
 
 from nnrecipe.core.causes import Cause
-from nnrecipe.core.findings import Report, Verdict
+from nnrecipe.core.findings import Verdict
+from nnrecipe.core.report import Report
 from nnrecipe.report.facts import lay_out
 from nnrecipe.report.wording import advice_on, clean, duration, headline, metric, number, spoken
 

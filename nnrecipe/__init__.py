@@ -6,16 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nnrecipe.checkup.examine import diagnose
     from nnrecipe.core.findings import Finding
     from nnrecipe.core.report import Report
     from nnrecipe.recipe import load_recipe
     from nnrecipe.runner import run
 
-__all__ = ["Finding", "Report", "load_recipe", "run"]
+__all__ = ["Finding", "Report", "diagnose", "load_recipe", "run"]
 
 _HOMES = {
     "Finding": "nnrecipe.core.findings",
     "Report": "nnrecipe.core.report",
+    "diagnose": "nnrecipe.checkup.examine",
     "load_recipe": "nnrecipe.recipe.loading",
     "run": "nnrecipe.runner",
 }

@@ -230,6 +230,32 @@ def compare(folders: tuple[Path, ...], output: Path | None) -> None:
 
 
 @cli.command()
+@click.argument("patient", metavar="RUN|package.module:make")
+@click.option("--apply", is_flag=True, help="Write a repaired config of RUN, and try it.")
+@click.option("--output", type=_PATH, help="Keep the report on your code in this folder.")
+def doctor(patient: str, apply: bool, output: Path | None) -> int:
+    """Say what is wrong with a run or with your own code, and mend the config.
+
+    RUN is a run's folder: its causes, with advice and with the changes that mend the config.
+    --apply writes them into RUN/config.repaired.yaml, and shows a short run of before and after.
+
+    package.module:make is a callable that returns the arguments of nnrecipe.diagnose as a tuple or
+    a dict: a model, a loader, a loss, and perhaps a val_loader and an optimizer.
+    """
+    from nnrecipe import doctor as room
+
+    if ":" in patient and not os.path.isdir(patient):
+        if apply:
+            raise click.UsageError("--apply is for a run's folder: your own code is yours to mend")
+        return room.examine_code(patient, output=output).exit_code
+    if output is not None:
+        raise click.UsageError("--output is for your own code: a run keeps what is its own")
+    admitted = room.admit(Path(patient))
+    room.tell(admitted)
+    return room.repair(admitted) if apply else admitted.report.exit_code
+
+
+@cli.command()
 @click.argument("folder", metavar="RUN", type=_PATH)
 @click.option("--port", type=click.IntRange(1, 65535), help="Default: the first free from 6006.")
 def dashboard(folder: Path, port: int | None) -> None:

@@ -16,21 +16,24 @@ from typing import Any
 
 import torch
 import yaml
+from torch.utils.data import Subset
 
-from nnrecipe.core.causes import Cause
+from nnrecipe.checks import Bench
 from nnrecipe.core.device import pick_device
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.findings import StageResult, Verdict
 from nnrecipe.core.logbook import Logbook
 from nnrecipe.core.progress import Progress, Silence
 from nnrecipe.core.report import Report
 from nnrecipe.core.seeding import isolated_rng
-from nnrecipe.core.targets import describe, is_torchs, is_users_fault
+from nnrecipe.core.source_lines import OwnCode
+from nnrecipe.core.targets import describe, import_target, is_torchs, is_users_fault
 from nnrecipe.recipe import Recipe, load
 from nnrecipe.recipe.bench import make_bench
+from nnrecipe.recipe.repairs import with_repairs
 from nnrecipe.report import markdown, write_html, write_report
 from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE
 from nnrecipe.stages import Run
+from nnrecipe.stages.walk import walk
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def run_recipe(
         Logbook(folder, recipe.tracking) as logbook,
     ):
         progress.say(f"{recipe.name}: {folder}")
-        for key, target in _own_code(recipe):
+        for key, target in _targets(recipe):
             progress.say(f"your code as {key}: {target}")
         run = _prepare(recipe, device, folder, logbook, progress)
         if any(stage.kind == "train" for stage in chosen):
@@ -119,8 +122,9 @@ def _prepare(
     """Load the data and lay out the bench; the indices of the splits are saved."""
     data = recipe.data.build(device=device, seed=recipe.seed, workers=recipe.training.workers)
     _write(folder / "splits.json", json.dumps(data.indices))
+    bench = make_bench(recipe, data, device=device)
     return Run(
-        bench=make_bench(recipe, data, device=device),
+        bench=bench,
         training=recipe.training,
         scheduler=recipe.scheduler,
         early_stopping=recipe.regularization.early_stopping,
@@ -128,19 +132,23 @@ def _prepare(
         logbook=logbook,
         progress=progress,
         recipe=recipe.model_dump(mode="json"),
+        own=_own_code(recipe, bench),
     )
 
 
 def _walk(recipe: Recipe, run: Run, stages: Sequence[Any], *, keep_going: bool) -> Report:
     """Run the stages in turn, and bring `report.json` up to date after each."""
     report = Report.of(recipe.name, (), {})
-    for stage in stages:
-        run.results.append(_timed(stage, run))
-        report = Report.of(recipe.name, run.results, run.metrics)
+    for _ in walk(run, stages, gates=() if keep_going else _gates(recipe)):
+        report = with_repairs(Report.of(recipe.name, run.results, run.metrics), recipe)
         write_report(report, run.folder)
-        if _must_stop(run.results[-1], recipe, keep_going=keep_going):
-            break
     return report
+
+
+def _gates(recipe: Recipe) -> list[str]:
+    """The stages whose failure ends the walk: those up to and including `train`."""
+    kinds: list[str] = [stage.kind for stage in recipe.stages]
+    return kinds[: kinds.index("train") + 1] if "train" in kinds else kinds
 
 
 def _chosen(recipe: Recipe, names: Sequence[str] | None) -> list[Any]:
@@ -157,7 +165,7 @@ def _chosen(recipe: Recipe, names: Sequence[str] | None) -> list[Any]:
     return chosen
 
 
-def _own_code(recipe: Recipe) -> Iterator[tuple[str, str]]:
+def _targets(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """The user's callables that the recipe names, with the keys that name them."""
     parts = {"data": recipe.data, "architecture": recipe.architecture, "loss": recipe.loss}
     for key, part in (parts | {"optimizer": recipe.optimizer}).items():
@@ -165,27 +173,23 @@ def _own_code(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield key, part.target
 
 
-def _must_stop(result: StageResult, recipe: Recipe, *, keep_going: bool) -> bool:
-    """Whether the later stages are not to run: a stage up to and including `train` has failed.
-
-    Going on all the same is of no use where labels have no output: no loss can be computed.
-    """
-    if result.verdict is not Verdict.FAIL:
-        return False
-    if any(finding.cause is Cause.WRONG_OUTPUT_SIZE for finding in result.findings):
-        return True
-    kinds: list[str] = [stage.kind for stage in recipe.stages]
-    gates = kinds[: kinds.index("train") + 1] if "train" in kinds else kinds
-    return result.stage in gates and not keep_going
+def _own_code(recipe: Recipe, bench: Bench) -> OwnCode:
+    """What the user wrote of the model, the loss and the data."""
+    made = {key: [import_target(key, target)] for key, target in _targets(recipe)}
+    return OwnCode(
+        model=[*made.get("architecture", []), *bench.make_model().modules()],
+        loss=[*made.get("loss", []), bench.make_loss()],
+        data=[*made.get("data", []), *_origins(bench)],
+    )
 
 
-def _timed(stage: Any, run: Run) -> StageResult:
-    started = time.perf_counter()
-    run.progress.begin(stage.kind)
-    result: StageResult = stage.run(run)
-    result = result.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
-    run.progress.end(result)
-    return result
+def _origins(bench: Bench) -> Iterator[object]:
+    """The Datasets that examples are read from, out of the Subsets that they are wrapped in."""
+    for split in (bench.data.train, bench.data.val, bench.data.test):
+        origin = None if split is None else split.origin
+        while isinstance(origin, Subset):
+            origin = origin.dataset
+        yield origin
 
 
 def _make_folder(folder: Path) -> Path:
@@ -227,7 +231,7 @@ def _environment(device: torch.device) -> dict[str, Any]:
 @contextlib.contextmanager
 def _users_mistakes(recipe: Recipe) -> Iterator[None]:
     """Tell an error that came out of the user's own code as theirs, with its file and line."""
-    own = ", ".join(f"{key} {target}" for key, target in _own_code(recipe))
+    own = ", ".join(f"{key} {target}" for key, target in _targets(recipe))
     try:
         yield
     except UserError:

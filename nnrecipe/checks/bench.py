@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,14 @@ from nnrecipe.regularization.mixing import Mixing
 from nnrecipe.schedulers import Multiplier
 from nnrecipe.training.setup import CONSTANT, Accumulate, Limits, TrainSetup
 
+Found = TypeVar("Found")
+
 SAMPLE_ELEMENTS = 2**26
 """A quarter of a gigabyte of float32: what a check may look at in one piece."""
 
 MakeVariant = Callable[..., nn.Module]
-"""`(*, init, activation)`: the model with other initial weights and another nonlinearity, or the
-recipe's own where that is None."""
+"""`(*, init, activation, seed)`: the model with other initial weights, another nonlinearity or its
+weights drawn from another seed; the recipe's own where that is None or left out."""
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 """`(model, *, lr, decay)`: an optimizer over the trainable parameters; `decay=False` leaves weight
@@ -61,6 +64,16 @@ class Bench:
     mixing: Mixing = field(default_factory=Mixing)
     reevaluates: bool = False
     frozen: frozenset[str] = field(default_factory=frozenset)
+    _found: dict[Callable[[Bench], Any], Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def once(self, find: Callable[[Bench], Found]) -> Found:
+        """What `find` gives for this bench: computed at the first call, the same at every other."""
+        if find not in self._found:
+            self._found[find] = find(self)
+        found: Found = self._found[find]
+        return found
 
     @property
     def outputs(self) -> OutputSpec:
@@ -113,11 +126,3 @@ class Bench:
     def start_loss(self) -> float:
         """The data loss of the initial model on a few hundred training examples, in train mode."""
         return self.loss_of(self.make_model().train(), self.sample(self.data.train, 256)).item()
-
-
-def without_dropout(model: nn.Module) -> nn.Module:
-    """Set the drop probability of every dropout module to zero, in place; returns the model."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            module.p = 0.0
-    return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,8 @@ from nnrecipe.training.evaluate import Evaluation
 from nnrecipe.training.scores import ValueScore
 
 SOURCE = "lecture: sanity check, overfit a tiny subset"
+ZEROED, ANOTHER_SEED = "inputs of zero", "another seed"
+"""Counterfactuals of an attempt that failed, by their labels."""
 MOST_VARIANCE = 0.9
 """Of the targets, when explained, shows that inputs and targets belong together."""
 
@@ -59,10 +62,16 @@ class Attempt:
 
 
 def judge_overfit(
-    bench: Bench, batch: Batch, attempts: list[Attempt], *, starts_low: bool
+    bench: Bench,
+    batch: Batch,
+    attempts: list[Attempt],
+    *,
+    others: Sequence[Attempt] = (),
+    starts_low: bool,
 ) -> Finding:
-    """The first attempt is the recipe's own, if its rate is known; the others are counterfactuals.
+    """The first attempt is the recipe's own, if its rate is known; the next have other optimizers.
 
+    `others` are the counterfactuals of a failure: on zeroed inputs, and from another seed.
     `starts_low` says that the schedule begins well below the recipe's rate.
     """
     first, last = attempts[0], attempts[-1]
@@ -77,7 +86,7 @@ def judge_overfit(
         )
     elif not last.solved:
         verdict = Verdict.FAIL
-        cause, advice = _why_not(bench, batch, attempts)
+        cause, advice = _why_not(bench, batch, attempts, {o.label: o for o in others})
         confidence = 0.3 if cause is Cause.UNDERFITTING else 0.8
     elif last is not first and bench.learning_rate is not None:
         too_high = last.lower or first.diverged
@@ -89,12 +98,12 @@ def judge_overfit(
                 f"The model can learn these examples with {last.label}, so the learning rate or "
                 "the optimizer is at fault; the lr_probe stage says which rates are good."
             )
-    others = "".join(f"; {attempt.label}: {attempt.told}" for attempt in attempts[1:])
+    told = "".join(f"; {attempt.label}: {attempt.told}" for attempt in (*attempts[1:], *others))
     return Finding(
         check="overfit",
         verdict=verdict,
         measured=f"{first.told}, loss {first.loss:.4g} after {len(first.losses)} "
-        f"steps of {first.label}{others}",
+        f"steps of {first.label}{told}",
         expected=f"{first.end.headline[0]} 1.00 on {len(batch.targets)} examples, loss near 0",
         cause=cause,
         confidence=confidence,
@@ -110,7 +119,9 @@ def _explains_most(attempt: Attempt) -> bool:
 
 
 @torch.no_grad()
-def _why_not(bench: Bench, batch: Batch, attempts: list[Attempt]) -> tuple[Cause, str]:
+def _why_not(
+    bench: Bench, batch: Batch, attempts: list[Attempt], others: dict[str, Attempt]
+) -> tuple[Cause, str]:
     """What the models that failed have in common, each by an identity or a counterfactual."""
     initial = bench.make_model().eval()
     if _is_blind(initial, batch):
@@ -127,9 +138,30 @@ def _why_not(bench: Bench, batch: Batch, attempts: list[Attempt]) -> tuple[Cause
             "The model's outputs are squashed before the loss, which expects logits: drop the last "
             "activation."
         )
+    if ZEROED in others and _alike(others[ZEROED].losses, attempts):
+        return Cause.INPUT_IGNORED, (
+            "With inputs of zero the loss takes the same course, so what it learns is not from "
+            "them: look where forward uses its argument."
+        )
+    if ANOTHER_SEED in others and others[ANOTHER_SEED].solved:
+        return Cause.DEAD_RELU, (
+            "From another seed's weights the same network learns them, so it hangs on the initial "
+            "weights: units that start dead stay so. Set init: kaiming_normal, or use leaky_relu."
+        )
     return Cause.UNDERFITTING, (
         "The model can't learn even these examples: look at its capacity, its initial weights and "
         "whether labels and inputs belong together."
+    )
+
+
+def _alike(zeroed: Sequence[float], attempts: Sequence[Attempt]) -> bool:
+    """Whether some attempt's loss went the way it goes without inputs, and not nowhere."""
+    fell = zeroed[0] - zeroed[-1] > 0.05 * abs(zeroed[0])
+    return fell and any(
+        math.isclose(mine, theirs, rel_tol=0.02)
+        for attempt in attempts
+        for mine, theirs in [(attempt.losses[-1], zeroed[-1])]
+        if len(attempt.losses) == len(zeroed)
     )
 
 

@@ -121,7 +121,10 @@ def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
 
 
 def _is_own(frame: traceback.FrameSummary) -> bool:
-    """Whether a frame is neither ours, nor an installed package's, nor the standard library's."""
+    return is_own_file(frame.filename)
+
+
+def is_own_file(name: str) -> bool:
+    """Whether a file is neither ours, nor an installed package's, nor the standard library's."""
     foreign = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
-    name = frame.filename
     return not name.startswith((_PACKAGE, "<")) and not any(part in name for part in foreign)

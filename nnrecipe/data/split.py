@@ -20,6 +20,8 @@ class Split(ABC):
 
     targets: Tensor
     """Every example's, on the CPU: `[N]` int64 (classes) or `[N, D]` float32, see `Task`."""
+    origin: object | None = None
+    """The user's Dataset that examples are read from, if they are."""
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -40,6 +40,7 @@ class StreamedSplit(Split):
     """Examples of a Dataset whose targets are known."""
 
     def __init__(self, stream: Stream, targets: Tensor) -> None:
+        self.origin = stream.dataset
         self.targets = targets
         self._stream = stream
 
@@ -68,6 +69,7 @@ class Stream:
         """Reads the first example, which all others must be like. Raises `UserError`."""
         self._device = device
         self._workers = workers
+        self.dataset = dataset
         self._reader = _Reader(dataset, source)
         self._passes = itertools.count()
         self._idle: tuple[_Requests, DataLoader[Any]] | None = None

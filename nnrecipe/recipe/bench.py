@@ -35,8 +35,11 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
                 parameter.requires_grad_(False)
         return made.to(device)
 
-    def make_variant(*, init: Init | None, activation: Activation | None) -> nn.Module:
-        return make_model(recipe.started(init=init, activation=activation))
+    def make_variant(
+        *, init: Init | None = None, activation: Activation | None = None, seed: int | None = None
+    ) -> nn.Module:
+        started = recipe.started(init=init, activation=activation)
+        return make_model(started if seed is None else started.model_copy(update={"seed": seed}))
 
     def make_optimizer(model: nn.Module, *, lr: float, decay: bool = True) -> torch.optim.Optimizer:
         weight_decay = recipe.optimizer.weight_decay if decay else 0.0

@@ -6,55 +6,51 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnrecipe.checks.history import RATIO_BAND
 from nnrecipe.report.drawing import (
-    GOOD,
-    INK,
     TRAIN,
     VAL,
     Plot,
     drawable,
     legend_above,
     log_axis,
-    power,
     sketch,
     wide,
 )
-from nnrecipe.report.wording import clean, number
+from nnrecipe.report.landmarks import Landmarks
+from nnrecipe.report.layer_curves import LAYER_FIGURES, layer_plots
+from nnrecipe.report.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Metrics = Sequence[dict[str, Any]]
 Series = dict[str, list[float]]
-USUAL_RATIO = 1e-3
-"""How large an update is against its weight when training goes well (CS231n notes)."""
-
-MOST_NAMED_LAYERS = 6
 COLOURS = {"train": TRAIN, "validation": VAL}
-LAYER_COLOURS = ("#3b7dd8", "#e07b39", "#2f9e62", "#b45bcf", "#b8901f", "#d64545")
 
 
-def training_plots(metrics: Metrics) -> Iterator[Plot]:
+def training_plots(metrics: Metrics, landmarks: Landmarks | None = None) -> Iterator[Plot]:
     """Loss, accuracy and learning rate by epoch, update ratios by step: those that were logged."""
+    landmarks = landmarks or Landmarks()
     by_epoch = {line["epoch"]: line for line in metrics if "epoch" in line}  # the latest counts
     epochs = sorted(by_epoch)
     lines = [by_epoch[epoch] for epoch in epochs]
     losses = _series(lines, {"train": "train_loss", "validation": "val_loss"})
     if _any(losses):
-        caption = f"Loss by epoch.{_best(epochs, losses, min)}{_not_finite(lines)}"
-        drawn = sketch(lambda axes: _paint(axes, epochs, losses, quantity="loss"))
+        marks = landmarks.caption(_figures(losses))
+        caption = f"Loss by epoch.{_best(epochs, losses, min)}{_not_finite(lines)}{marks}"
+        drawn = sketch(lambda axes: _paint(axes, epochs, losses, "loss", landmarks))
         yield Plot("loss", "train", caption, drawn)
     hits = _series(lines, {"train": "train_accuracy", "validation": "val_accuracy"})
     if _any(hits):
         caption = f"Accuracy by epoch.{_best(epochs, hits, max)}"
-        drawn = sketch(lambda axes: _paint(axes, epochs, hits, quantity="accuracy"))
+        drawn = sketch(lambda axes: _paint(axes, epochs, hits, "accuracy", landmarks))
         yield Plot("accuracy", "train", caption, drawn)
     rates = _series(lines, {"train": "lr"})
     if len(set(rates.get("train", []))) > 1:
-        drawn = sketch(lambda axes: _paint(axes, epochs, rates, quantity="learning rate"))
+        drawn = sketch(lambda axes: _paint(axes, epochs, rates, "learning rate"))
         yield Plot("lr", "train", "Learning rate by epoch.", drawn)
-    yield from _ratio_plots(metrics)
+    for figure in LAYER_FIGURES:
+        yield from layer_plots(metrics, figure)
 
 
 def _series(lines: list[dict[str, Any]], keys: dict[str, str]) -> Series:
@@ -67,7 +63,11 @@ def _series(lines: list[dict[str, Any]], keys: dict[str, str]) -> Series:
 
 
 def _any(series: Series) -> bool:
-    return any(not math.isnan(value) for values in series.values() for value in values)
+    return any(not math.isnan(value) for value in _figures(series))
+
+
+def _figures(series: Series) -> list[float]:
+    return [value for values in series.values() for value in values]
 
 
 def _best(epochs: list[float], series: Series, choose: Callable[..., Any]) -> str:
@@ -87,74 +87,27 @@ def _not_finite(lines: list[dict[str, Any]]) -> str:
     return ""
 
 
-def _paint(axes: Axes, xs: list[float], series: Series, *, quantity: str) -> None:
+def _paint(
+    axes: Axes,
+    xs: list[float],
+    series: Series,
+    quantity: str,
+    landmarks: Landmarks | None = None,
+) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for label, values in series.items():
         dot = "o" if len(xs) < 3 else None
         axes.plot(xs, values, color=COLOURS[label], label=label, marker=dot, markersize=4)
-    figures = [value for values in series.values() for value in values]
+    figures = _figures(series)
     if quantity == "loss" and wide(figures, ratio=50):
         log_axis(axes, of="y")
+    if landmarks is not None:
+        landmarks.paint_best(axes, xs)
+        if quantity == "loss":
+            landmarks.paint_losses(axes, figures)
     axes.set_xlabel("epoch")
     axes.set_ylabel(quantity)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
     if len(series) > 1:
         legend_above(axes)
-
-
-def _ratio_plots(metrics: Metrics) -> Iterator[Plot]:
-    """One line a layer; a ratio of zero has no place on a log axis, and is left out."""
-    ratios = {line["step"]: line["update_ratio"] for line in metrics if "update_ratio" in line}
-    steps = sorted(ratios)
-    layers = dict.fromkeys(layer for step in steps for layer in ratios[step])
-    series = {
-        layer: [
-            value if value > 0 else math.nan
-            for value in drawable([ratios[step].get(layer, math.nan) for step in steps])
-        ]
-        for layer in layers
-    }
-    if not _any(series):
-        return
-    low, high = map(power, RATIO_BAND)
-    caption = (
-        "Size of an update relative to the weights, by layer. "
-        f"The dashed line is the usual {power(USUAL_RATIO)}; the band spans {low} to {high}."
-    )
-    drawn = sketch(lambda axes: _paint_ratios(axes, steps, series), size=(4.6, 3.0))
-    yield Plot("update_ratio", "train", caption, drawn)
-
-
-def _paint_ratios(axes: Axes, steps: list[int], series: Series) -> None:
-    from matplotlib.colors import to_hex
-    from matplotlib.ticker import MaxNLocator
-
-    axes.axhspan(*RATIO_BAND, color=GOOD, alpha=0.1, linewidth=0)
-    axes.axhline(USUAL_RATIO, color=GOOD, linewidth=1, linestyle=(0, (4, 3)))
-    named = len(series) <= MOST_NAMED_LAYERS
-    for place, (layer, values) in enumerate(series.items()):
-        depth = place / max(1, len(series) - 1)
-        colour = LAYER_COLOURS[place] if named else to_hex(_between(TRAIN, VAL, depth))
-        label = clean(layer, limit=20) if named or depth in (0, 1) else None
-        dot = "o" if len(steps) < 3 else None
-        axes.plot(steps, values, color=colour, label=label, linewidth=1.3, marker=dot, markersize=4)
-    log_axis(axes, of="y")
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, 1e-12), min(max(high, 0.2), 1e6))
-    axes.set_xlabel("step")
-    axes.set_ylabel("update / weight")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
-    columns = 3 if named else 2
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=columns, handlelength=1.2, labelcolor=INK
-    )
-
-
-def _between(first: str, last: str, share: float) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
-
-    red, green, blue = (
-        a + (b - a) * share for a, b in zip(to_rgb(first), to_rgb(last), strict=True)
-    )
-    return red, green, blue

@@ -138,12 +138,19 @@ def legend_above(axes: Axes) -> None:
 
 
 def log_axis(axes: Axes, *, of: str) -> None:
-    """Make the axis `of` ("x" or "y") logarithmic, its ticks in YAML's spelling: 1e-3."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+    """Make the axis `of` ("x" or "y") logarithmic, its ticks in YAML's spelling: 1e-3.
+
+    What is drawn already decides how close the ticks stand: there are some within a decade too.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     axes.set(**{f"{of}scale": "log"})
     axis = axes.xaxis if of == "x" else axes.yaxis
-    axis.set_major_locator(LogLocator(numticks=7))
+    low, high = axis.get_data_interval()
+    span = high / low if math.isfinite(low) and low > 0 else math.inf
+    between = (1.0,) if span > 30 else (1.0, 2.0, 5.0)
+    decades = LogLocator(subs=between, numticks=7)
+    axis.set_major_locator(decades if span > 4 else MaxNLocator(nbins=5))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
     axis.set_minor_formatter(NullFormatter())

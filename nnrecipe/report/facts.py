@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from nnrecipe.report.wording import clean, number, spoken
+from nnrecipe.report.wording import clean, metric, number, spoken
 
 MOST_LISTED = 12
 MOST_ROWS = 200
+MOST_OPEN_ROWS = 12
+FOLDED = frozenset({"ladder", "history", "layers", "experiments"})
+"""Tables of figures that stand in a chart as well."""
 LONGEST_VALUE = 400
 SEPARATOR = " \N{MIDDLE DOT} "  # commas stand within figures
 
 
 @dataclass(frozen=True)
 class Table:
-    """A fact with rows: its name, the column heads, and cells as text."""
+    """A fact with rows: its name, the column heads, and cells as text.
+
+    One that is `folded` is long, or says what a chart shows: it is there for whoever asks.
+    """
 
     name: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,10 @@ def lay_out(facts: dict[str, Any], *, drawn: Collection[str] = ()) -> FactSheet:
         name = spoken(key)
         table = _table(name, value)
         if table is None:
-            values.append((name, _line(value)))
+            values.append((name, _figure(key, value)))
         else:
-            tables.append(table)
+            folded = key in FOLDED or len(table.rows) > MOST_OPEN_ROWS
+            tables.append(replace(table, folded=folded))
     return FactSheet(tuple(values), tuple(tables))
 
 
@@ -60,9 +68,14 @@ def _table(name: str, value: Any) -> Table | None:
 
 def _of_rows(name: str, rows: list[dict[str, Any]]) -> Table:
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    cells = tuple(tuple(_line(row.get(key)) for key in keys) for row in rows[:MOST_ROWS])
+    cells = tuple(tuple(_figure(key, row.get(key)) for key in keys) for row in rows[:MOST_ROWS])
     left_out = f" ({len(rows) - MOST_ROWS} more in report.json)" if len(rows) > MOST_ROWS else ""
     return Table(name + left_out, tuple(spoken(key) for key in keys), cells)
+
+
+def _figure(name: str, value: Any) -> str:
+    """A value on one line, with the unit that its name tells."""
+    return metric(name, value) if isinstance(value, float) else _line(value)
 
 
 def _line(value: Any) -> str:

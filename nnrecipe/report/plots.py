@@ -21,6 +21,8 @@ from nnrecipe.report.drawing import (
     sketch,
     wide,
 )
+from nnrecipe.report.experiments import experiment_plots
+from nnrecipe.report.landmarks import Landmarks
 from nnrecipe.report.signals import signal_plots
 from nnrecipe.report.store import replace_file
 from nnrecipe.report.wording import clean, counted, number
@@ -48,7 +50,9 @@ def draw_plots(report: Report, metrics: Metrics) -> list[Plot]:
             plots += ladder_plots(stage.facts)
         elif stage.stage == "evaluate":
             plots += confusion_plots(stage.facts)
-    return [*plots, *training_plots(metrics)]
+        elif stage.stage == "diagnosis":
+            plots += experiment_plots(stage.facts)
+    return [*plots, *training_plots(metrics, Landmarks.of(report))]
 
 
 def save_plots(plots: list[Plot], folder: Path) -> None:

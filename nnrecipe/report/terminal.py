@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.report import Report
+from nnrecipe.report.explanations import Explanation, explain, explained_by, rerun
 from nnrecipe.report.html import HTML_FILE
 from nnrecipe.report.wording import (
     GRAVEST_FIRST,
@@ -16,7 +18,6 @@ from nnrecipe.report.wording import (
     duration,
     headline,
     metric,
-    percent,
     printable,
     remarkable,
     spoken,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MOST_MEASURED = 2
+INDENT = 3
 COLOURS = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 
 
@@ -39,27 +41,49 @@ def terminal() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def print_report(report: Report, folder: Path, *, console: Console | None = None) -> None:
-    """Print stages, remarks, causes, metrics, the verdict and where the report lies."""
+def print_report(report: Report, folder: Path | None, *, console: Console | None = None) -> None:
+    """Print stages, remarks, metrics, causes, the verdict and where the report lies, if kept."""
     from rich.text import Text
 
     console = console or terminal()
+    causes = explain(report)
     console.print()
     console.print(_stages(report))
     console.print()
     for stage, finding in remarkable(report):
-        console.print(_remark(stage, finding))
-        console.print()
-    if report.diagnosis:
-        console.print(Text("most likely causes", style="bold"))
-        console.print(_causes(report))
+        console.print(_remark(stage, finding, explained_by(stage, finding, causes)))
         console.print()
     if report.metrics:
         console.print(_metrics(report))
         console.print()
+    print_causes(report, console=console)
     verdict = Text(report.verdict.value.upper(), style=COLOURS[report.verdict])
     console.print(verdict.append(f"  {headline(report)}", style="not bold default"))
+    if folder is not None:
+        _print_paths(folder, causes, console)
+
+
+def print_causes(report: Report, *, console: Console | None = None) -> None:
+    """Print the causes, the likeliest first, each with what to do about it; nothing if none."""
+    from rich.text import Text
+
+    console, causes = console or terminal(), explain(report)
+    if causes:
+        console.print(Text(f"most likely cause{'s' * (len(causes) > 1)}", style="bold"))
+        console.print()
+    for cause in causes:
+        _print_cause(cause, console)
+        console.print()
+
+
+def _print_paths(folder: Path, causes: Sequence[Explanation], console: Console) -> None:
+    """Where the report lies, and the command that tries the likeliest repair: whole, to copy."""
+    from rich.text import Text
+
     console.print(Text(f"report  {printable(str(folder / HTML_FILE))}"), soft_wrap=True)
+    if causes and causes[0].changes:
+        command = printable(f"{rerun(folder)} {causes[0].changes}")
+        console.print(Text(f"try     {command}"), soft_wrap=True)
 
 
 def _stages(report: Report) -> Table:
@@ -93,11 +117,17 @@ def found(stage: StageResult) -> str:
     return "; ".join(clean(finding.measured) for finding in stage.findings)
 
 
-def _remark(stage: str, finding: Finding) -> Table:
+def _remark(stage: str, finding: Finding, cause: Explanation | None) -> Table:
+    """A finding; what one that is evidence of a cause advises is for the cause to say."""
     from rich.table import Table
     from rich.text import Text
 
-    rows = {"measured": finding.measured, "expected": finding.expected, "advice": finding.advice}
+    rows = {"measured": finding.measured, "expected": finding.expected}
+    if cause is not None:
+        rows["cause"] = f"{cause.place}. {cause.name}"
+    else:
+        rows |= {"advice": finding.advice, "change": " ".join(finding.change)}
+        rows["look at"] = finding.where
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
@@ -111,19 +141,34 @@ def _remark(stage: str, finding: Finding) -> Table:
     return grid
 
 
-def _causes(report: Report) -> Table:
+def _print_cause(cause: Explanation, console: Console) -> None:
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
+    told = [("advice", line) for line in cause.advice]
+    told += [
+        ("change", cause.changes),
+        ("look at", cause.where),
+        ("seen by", clean(", ".join(seen.key for seen in cause.signs))),
+        ("explains", clean(", ".join(seen.key for seen in cause.symptoms))),
+        ("source", cause.source),
+    ]
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True, justify="right")
-    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    for place, diagnosis in enumerate(report.diagnosis, start=1):
-        evidence = clean(", ".join(diagnosis.evidence))
-        cause = Text(f"{diagnosis.cause.value}").append(f"  {evidence}", style="dim")
-        grid.add_row(f"{place}.", percent(diagnosis.confidence), cause)
-    return grid
+    before = ""
+    for name, line in told:
+        if line:
+            grid.add_row(Text(name if name != before else "", style="dim"), Text(line))
+            before = name
+    heading = Text(f"{cause.place}. {cause.name}", style="bold").append(
+        f"  {cause.sure}", style="not bold"
+    )
+    console.print(heading.append(f"  {cause.code}", style="not bold dim"))
+    indent = min(INDENT, console.width // 10)
+    console.print(Padding(Text(cause.meaning), (0, 0, 0, indent)))
+    console.print(Padding(grid, (0, 0, 0, indent)))
 
 
 def _metrics(report: Report) -> Table:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from nnrecipe.core.report import Report
+from nnrecipe.report.explanations import Explanation, explain, explained_by
 from nnrecipe.report.wording import (
-    advice_on,
     clean,
     duration,
     headline,
     metric,
-    percent,
     remarkable,
     spoken,
 )
@@ -21,12 +20,14 @@ SPECIAL = frozenset("\\`*_{}[]()<>#+!|~$&\"'")
 
 def markdown(report: Report) -> str:
     """The report's verdict, causes, stages, remarks and metrics."""
+    causes = explain(report)
     parts = [
         f"# {escape(report.name)}: {report.verdict.value}",
         escape(headline(report)),
-        _causes(report),
+        "## Most likely causes" if causes else "",
+        *map(_cause, causes),
         _stages(report),
-        _remarks(report),
+        _remarks(report, causes),
         _metrics(report),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -37,14 +38,23 @@ def escape(text: str) -> str:
     return "".join(f"&#{ord(c)};" if c in SPECIAL else c for c in clean(text))
 
 
-def _causes(report: Report) -> str:
-    lines = []
-    for place, diagnosis in enumerate(report.diagnosis, start=1):
-        evidence = escape(", ".join(diagnosis.evidence))
-        advice = " ".join(escape(line) for line in advice_on(diagnosis, report))
-        sure = f"{percent(diagnosis.confidence)} sure, seen by {evidence}"
-        lines.append(f"{place}. **{escape(spoken(diagnosis.cause))}** ({sure}). {advice}".rstrip())
-    return "## Most likely causes\n\n" + "\n".join(lines) if lines else ""
+def _cause(cause: Explanation) -> str:
+    heading = f"### {cause.place}. {escape(cause.name)}, {cause.sure}"
+    return "\n\n".join([heading, escape(cause.meaning), "\n".join(_details(cause))])
+
+
+def _details(cause: Explanation) -> Iterator[str]:
+    for line in cause.advice:
+        yield f"- **What to do:** {escape(line)}"
+    if cause.changes:
+        yield f"- **In the config:** <code>{escape(cause.changes)}</code>"
+    if cause.where:
+        yield f"- **In your code:** <code>{escape(cause.where)}</code>"
+    for heading, evidence in (("Seen by", cause.signs), ("Explains", cause.symptoms)):
+        if evidence:
+            yield f"- **{heading}:** {', '.join(escape(seen.key) for seen in evidence)}"
+    if cause.source:
+        yield f"- **Source:** {escape(cause.source)}"
 
 
 def _stages(report: Report) -> str:
@@ -55,22 +65,21 @@ def _stages(report: Report) -> str:
     return _table("Stages", ("stage", "verdict", "time"), rows)
 
 
-def _remarks(report: Report) -> str:
-    rows = [
-        (
-            finding.verdict.value,
-            escape(f"{stage}/{finding.check}"),
-            escape(finding.measured),
-            escape(finding.expected),
-            escape(finding.advice),
-        )
-        for stage, finding in remarkable(report)
-    ]
+def _remarks(report: Report, causes: Sequence[Explanation]) -> str:
+    rows = []
+    for stage, finding in remarkable(report):
+        cause = explained_by(stage, finding, causes)
+        advice = finding.advice if cause is None else f"see cause {cause.place}, {cause.name}"
+        words = (f"{stage}/{finding.check}", finding.measured, finding.expected, advice)
+        rows.append((finding.verdict.value, *map(escape, words)))
     return _table("Findings", ("verdict", "check", "measured", "expected", "advice"), rows)
 
 
 def _metrics(report: Report) -> str:
-    rows = [(escape(name), escape(metric(name, value))) for name, value in report.metrics.items()]
+    rows = [
+        (escape(spoken(name)), escape(metric(name, value)))
+        for name, value in report.metrics.items()
+    ]
     return _table("Metrics", ("metric", "value"), rows)
 
 

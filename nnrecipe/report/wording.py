@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from nnrecipe.core.diagnosis import Diagnosis
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.report import Report
 
-SPELLED_OUT = {"lr": "learning rate", "val": "validation", "std": "standard deviation"}
+SPELLED_OUT = {
+    "lr": "learning rate", "val": "validation", "std": "standard deviation",
+    "init": "initialization", "reg": "regularization", "bn": "batch norm", "eps": "epsilon",
+    "adam": "Adam", "relu": "ReLU", "nan": "NaN", "sgd": "SGD",
+    "r2": "R2", "f1": "F1", "mae": "MAE", "rmse": "RMSE",
+}  # fmt: skip
 SCORES = ("test_accuracy", "test_r2")
 """What a run is known by: of classes or labels, and of a regression."""
+SHARES = ("accuracy", "accuracy_clean", "accuracy_further", "recall", "precision", "probability")
+TIMES = ("seconds", "seconds_per_epoch", "budget", "spent")
 GRAVEST_FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.PASS)
 
 
@@ -45,9 +52,12 @@ def number(value: Any) -> str:
 
 
 def metric(name: str, value: Any) -> str:
-    """A metric's value: accuracies in per cent, the rest as `number` has it."""
-    if name.endswith("accuracy") and isinstance(value, float):
-        return percent(value, digits=2)
+    """A figure by its name: shares in per cent, times with their unit, the rest as `number`."""
+    if isinstance(value, float) and math.isfinite(value):
+        if name.endswith(SHARES):
+            return percent(value, digits=2)
+        if name in TIMES:
+            return duration(value)
     return number(value)
 
 
@@ -81,20 +91,18 @@ def headline(report: Report) -> str:
         text += f" Most likely: {spoken(report.diagnosis[0].cause)}."
     for score in SCORES:
         if score in report.metrics:
-            text += f" {spoken(score).capitalize()} {metric(score, report.metrics[score])}."
+            text += f" {sentence(spoken(score))} {metric(score, report.metrics[score])}."
     return text
+
+
+def sentence(words: str) -> str:
+    """`words` with a capital first, and the others as they are: "Test R2"."""
+    return words[:1].upper() + words[1:]
 
 
 def counted(amount: int, noun: str) -> str:
     """`1 check`, `3 checks`."""
     return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
-
-
-def advice_on(diagnosis: Diagnosis, report: Report) -> list[str]:
-    """What the findings that name this cause advise, the gravest and surest first."""
-    findings = [f for stage in report.stages for f in stage.findings if f.cause == diagnosis.cause]
-    findings.sort(key=lambda f: (GRAVEST_FIRST.index(f.verdict), -f.confidence))
-    return list(dict.fromkeys(finding.advice for finding in findings if finding.advice))
 
 
 def remarkable(report: Report) -> list[tuple[str, Finding]]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from nnrecipe.core.spec import ByKind
 from nnrecipe.stages.data import DataStage
+from nnrecipe.stages.diagnosis import DiagnosisStage
 from nnrecipe.stages.ensemble import NoEnsemble
 from nnrecipe.stages.evaluate import EvaluateStage
 from nnrecipe.stages.init import InitStage
@@ -18,7 +19,14 @@ from nnrecipe.stages.train import TrainStage
 from nnrecipe.stages.transfer import TransferSpec
 
 Stage = Annotated[
-    DataStage | SanityStage | InitStage | OverfitStage | LrProbeStage | TrainStage | EvaluateStage,
+    DataStage
+    | SanityStage
+    | InitStage
+    | OverfitStage
+    | LrProbeStage
+    | TrainStage
+    | EvaluateStage
+    | DiagnosisStage,
     ByKind(),
 ]
 """What a recipe walks through. The union's order is the recipe's."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import torch
-from PIL import Image
 from pydantic import Field
-from torch import Tensor
 
 from nnrecipe.checks import DataCheck
 from nnrecipe.core.findings import StageResult
 from nnrecipe.core.seeding import generator
 from nnrecipe.core.spec import Spec, members
 from nnrecipe.data import Split
+from nnrecipe.stages.pictures import INPUTS, are_images, save_sheet, words_of
 from nnrecipe.stages.run import Run
 
 
@@ -31,8 +29,10 @@ class DataStage(Spec):
     def run(self, run: Run) -> StageResult:
         """Check the data, and keep a picture of a training batch as the model sees it."""
         findings = [finding for check in self.checks for finding in check.check(run.bench)]
-        _picture_batch(run)
-        return StageResult.of(self.kind, _facts(run), findings)
+        facts = _facts(run)
+        if pictured := _picture_batch(run):
+            facts["pictured"] = pictured
+        return StageResult.of(self.kind, facts, findings)
 
 
 def _facts(run: Run) -> dict[str, Any]:
@@ -51,27 +51,15 @@ def _facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _picture_batch(run: Run) -> None:
-    """Show 32 training examples, normalised and augmented, in TensorBoard and as a PNG."""
+def _picture_batch(run: Run) -> list[str]:
+    """Show 32 training examples, normalised and augmented, in TensorBoard and as a PNG.
+
+    Returns what their targets say; nothing where the inputs aren't images.
+    """
     data = run.bench.data
-    if len(data.input_shape) != 3 or data.input_shape[0] not in (1, 3):
-        return
+    if not are_images(data.input_shape):
+        return []
     batch = next(data.training_batches(32, generator=generator(run.bench.seed, "picture")))
-    sheet = _contact_sheet(batch.inputs.float().cpu())
-    run.logbook.image("inputs", sheet)
-    path = run.folder / "plots" / "inputs.png"
-    path.parent.mkdir(exist_ok=True)
-    pixels = (sheet * 255).byte().permute(1, 2, 0).squeeze(2).numpy()
-    Image.fromarray(pixels).save(path)
-
-
-def _contact_sheet(images: Tensor, *, columns: int = 8) -> Tensor:
-    """Tile images [N, C, H, W] into one picture [C, rows * H, columns * W], values in 0 ... 1."""
-    images = images.nan_to_num()
-    low, high = images.min(), images.max()
-    images = (images - low) / (high - low).clamp_min(1e-12)
-    count, channels, height, width = images.shape
-    rows = -(-count // columns)
-    blank = torch.zeros(rows * columns - count, channels, height, width)
-    grid = torch.cat([images, blank]).view(rows, columns, channels, height, width)
-    return grid.permute(2, 0, 3, 1, 4).reshape(channels, rows * height, columns * width)
+    save_sheet(INPUTS, batch.inputs, run)
+    task = data.outputs.task
+    return [words_of(target, task, data.classes) for target in batch.targets.tolist()]

@@ -13,9 +13,11 @@ from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.spec import Spec
 from nnrecipe.data import Preprocessing
+from nnrecipe.stages.mistakes import mistake_facts
 from nnrecipe.stages.run import Run
 from nnrecipe.training.checkpoint import load_checkpoint
 from nnrecipe.training.evaluate import Evaluation, evaluate
+from nnrecipe.training.mistakes import Mistakes
 from nnrecipe.training.scores import ClassScore, LabelScore, ValueScore
 
 SOURCE = "lecture: look at the results"
@@ -24,7 +26,8 @@ SOURCE = "lecture: look at the results"
 class EvaluateStage(Spec):
     """Loss, accuracy or error, per class, label or value, of the best epoch's model.
 
-    Without a test split the validation split takes its place, and the report says so.
+    Without a test split the validation split takes its place, and the report says so. The worst
+    mistakes are kept to be looked at.
     """
 
     source: ClassVar[str] = SOURCE
@@ -48,16 +51,19 @@ class EvaluateStage(Spec):
         data = replace(bench.data, preprocessing=fitted)
         split, name = (data.val, "val") if data.test is None else (data.test, "test")
         run.progress.begin(self.kind)
+        mistakes = Mistakes(bench.outputs)
         result = evaluate(
             model,
             data.batches(split, max(run.training.batch_size, 256)),
             bench.make_loss(),
             outputs=bench.outputs,
             precision=bench.precision,
+            mistakes=mistakes,
         )
         if name == "test":
             run.metrics |= {f"test_{figure}": value for figure, value in result.figures().items()}
         facts = {"split": name, "epoch": checkpoint["epoch"], **_facts(result, data.classes)}
+        facts["worst_mistakes"] = mistake_facts(mistakes.worst_first(), split, data, run)
         judged = _judge(result, name, run, steps=checkpoint["step"])
         return StageResult.of(self.kind, facts, judged)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, ClassVar, Literal, Self
 
@@ -12,15 +13,18 @@ from torch import Tensor, nn
 from nnrecipe.checks import Bench
 from nnrecipe.checks.signals import judge_signals
 from nnrecipe.core.errors import conflict
-from nnrecipe.core.findings import StageResult
+from nnrecipe.core.findings import Finding, StageResult
+from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.spec import Count, Spec, kind_of
 from nnrecipe.init import Init
+from nnrecipe.init.scaled import KaimingNormal, XavierNormal
 from nnrecipe.layers import Activation
+from nnrecipe.layers.activations import Tanh
 from nnrecipe.stages.run import Run
 from nnrecipe.training.signals import Signal, signals
 
-INPUT_ELEMENTS = 2**22
-"""Numbers of the inputs that are looked at: 341 images of 64 x 64, 32 of 224 x 224."""
+INPUT_ELEMENTS = 2**19
+"""Numbers of the inputs that are looked at: 170 images of 32 x 32, 32 of 224 x 224."""
 
 
 class InitStage(Spec):
@@ -56,7 +60,20 @@ class InitStage(Spec):
             "compared": self._compared(run),
         }
         _log(run, layers)
-        return StageResult.of(self.kind, facts, judge_signals(layers))
+        return StageResult.of(self.kind, facts, self.findings(run.bench, layers))
+
+    def findings(self, bench: Bench, layers: Sequence[Signal]) -> Iterator[Finding]:
+        """The verdicts on a network's signals, with a look at those of weights that fit it."""
+
+        def redrawn() -> list[Signal]:
+            model = bench.make_model()
+            squashing = any(layer.nonlinearity == "Tanh" for layer in layers)
+            init = XavierNormal() if squashing else KaimingNormal()
+            with isolated_rng(bench.seed, "redrawn"):
+                init.apply(model, activation=Tanh() if squashing else None)
+            return self.layers(bench, model)
+
+        return judge_signals(layers, redrawn)
 
     def layers(self, bench: Bench, model: nn.Module) -> list[Signal]:
         """The signals of a model's layers on a sample of the training split.

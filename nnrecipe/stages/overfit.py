@@ -10,15 +10,15 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from nnrecipe.checks import without_dropout
 from nnrecipe.checks.bench import Bench
-from nnrecipe.checks.overfit import Attempt, judge_overfit
+from nnrecipe.checks.overfit import ANOTHER_SEED, ZEROED, Attempt, judge_overfit
 from nnrecipe.core.findings import StageResult
 from nnrecipe.core.seeding import generator, isolated_rng
 from nnrecipe.core.spec import Count, NonNegativeFloat, Spec
 from nnrecipe.data.batch import Batch
+from nnrecipe.layers.interventions import DropoutOff, without_dropout
 from nnrecipe.optimizers import Adam
 from nnrecipe.stages.run import Run
 from nnrecipe.training.averaging import recompute_statistics
@@ -56,17 +56,31 @@ class OverfitStage(Spec):
             attempts.append(self._attempt(way, batch, bench))
             if attempts[-1].solved:
                 break
+        others = [] if attempts[-1].solved else self._counterfactuals(batch, bench)
         first = attempts[0]
         facts = {
             "examples": len(chosen),
             **first.end.figures(),
             "steps": len(first.losses),
             "losses": first.losses,
-            "attempts": {attempt.label: attempt.end.headline[1] for attempt in attempts},
+            "attempts": {
+                attempt.label: attempt.end.headline[1] for attempt in (*attempts, *others)
+            },
         }
-        starts_low = run.schedule(0) < 0.5
-        finding = judge_overfit(bench, batch, attempts, starts_low=starts_low)
+        finding = judge_overfit(
+            bench, batch, attempts, others=others, starts_low=run.schedule(0) < 0.5
+        )
         return StageResult.of(self.kind, facts, [finding])
+
+    def _counterfactuals(self, batch: Batch, bench: Bench) -> list[Attempt]:
+        """The same with inputs of zero, and from weights that another seed draws."""
+        rate = KNOWN_GOOD_RATES[0]
+        blank = batch._replace(inputs=torch.zeros_like(batch.inputs))
+        other = bench.make_variant(seed=bench.seed + 1)
+        return [
+            self._attempt(_with_adam(bench, bench.make_model(), rate, ZEROED), blank, bench),
+            self._attempt(_with_adam(bench, other, rate, ANOTHER_SEED), batch, bench),
+        ]
 
     def _attempt(self, way: _Way, batch: Batch, bench: Bench) -> Attempt:
         def ended() -> Evaluation:
@@ -75,7 +89,7 @@ class OverfitStage(Spec):
             return evaluate(way.setup.model, [batch], way.setup.loss, outputs=bench.outputs)
 
         losses: list[Tensor] = []
-        with isolated_rng(bench.seed, self.kind):
+        with isolated_rng(bench.seed, self.kind), DropoutOff():
             for record in train_steps(way.setup, repeat(batch, self.steps)):
                 losses.append(record.loss)
                 if record.step % 10 != 9:
@@ -109,12 +123,15 @@ def _ways(bench: Bench) -> Iterator[_Way]:
             setup = bench.setup(model, lr=bench.learning_rate * factor, regularized=False)
             yield _Way(label, setup, lower=factor < 1)
     for rate in KNOWN_GOOD_RATES:
-        model = without_dropout(bench.make_model())
-        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        setup = bench.setup(model, lr=rate, regularized=False)
-        adam = Adam().build([{"params": trainable, "lr": rate}], lr=rate)
-        free = replace(setup, optimizer=adam, limits=Limits(), reevaluates=False)
-        yield _Way(f"adam at {rate:g}", free)
+        yield _with_adam(bench, bench.make_model(), rate, f"adam at {rate:g}")
+
+
+def _with_adam(bench: Bench, model: nn.Module, rate: float, label: str) -> _Way:
+    """Adam on all that trains, without clipping."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    setup = bench.setup(without_dropout(model), lr=rate, regularized=False)
+    adam = Adam().build([{"params": trainable, "lr": rate}], lr=rate)
+    return _Way(label, replace(setup, optimizer=adam, limits=Limits(), reevaluates=False))
 
 
 def _chosen(bench: Bench, size: int) -> Tensor:

@@ -12,6 +12,7 @@ from nnrecipe.checks import Bench
 from nnrecipe.core.findings import StageResult
 from nnrecipe.core.logbook import Logbook
 from nnrecipe.core.progress import Progress
+from nnrecipe.core.source_lines import OwnCode
 from nnrecipe.regularization import EarlyStopping
 from nnrecipe.schedulers import Multiplier, Scheduler
 from nnrecipe.training import TrainingSpec
@@ -30,6 +31,8 @@ class Run:
     progress: Progress
     recipe: dict[str, Any]
     """The resolved recipe in JSON's types, as checkpoints carry it."""
+    own: OwnCode = field(default_factory=OwnCode)
+    """What the user wrote of it, to point at."""
     results: list[StageResult] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     suggested_rate: float | None = None

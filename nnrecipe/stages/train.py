@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from nnrecipe.checks.history import judge_history
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from nnrecipe.checks.history import Conditions, Trained, judge_history, worth_trying
 from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.spec import Spec
+from nnrecipe.data.batch import Batch
 from nnrecipe.stages.run import Run
-from nnrecipe.training.averaging import Average
+from nnrecipe.training.averaging import Average, Swa
 from nnrecipe.training.checkpoint import save_checkpoint
 from nnrecipe.training.course import Course
+from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.fit import EpochRecord, fit
+from nnrecipe.training.further import train_further
 from nnrecipe.training.setup import TrainSetup
+
+CLEAN_EXAMPLES = 2000
+"""Training examples on which the final model is evaluated as on the validation split."""
+LEAST_SAMPLED = 10
+"""Samples in a training, however short it is."""
+MOST_FURTHER_STEPS = 300
+"""Optimizer steps that may be spent to find out what the training lacked."""
 
 
 class TrainStage(Spec):
@@ -34,7 +48,7 @@ class TrainStage(Spec):
             lr=rate,
             schedule=run.schedule,
             accumulate=training.accumulate,
-            monitor_every=training.monitor_every,
+            monitor_every=_sampling(run),
         )
         average = training.average.build(setup.model, epochs=training.epochs)
         start = bench.start_loss()
@@ -57,17 +71,12 @@ class TrainStage(Spec):
                 run.progress.advance(0, note=_note(record))
                 if course.should_stop:
                     break
-        findings = judge_history(
-            course.records,
-            start_loss=start,
-            chance=start if bench.chance is None else bench.chance,
-            learning_rate=rate,
-        )
+            trained = _look_back(run, setup, average, course, start_loss=start, rate=rate)
         run.metrics.update(course.metrics())
         parameters = sum(parameter.numel() for parameter in setup.model.parameters())
         facts = {"learning_rate": rate, "start_loss": start, "parameters": parameters}
-        facts |= course.facts()
-        return StageResult.of(self.kind, facts, findings)
+        facts |= course.facts() | trained.facts()
+        return StageResult.of(self.kind, facts, judge_history(trained))
 
 
 def _no_rate() -> Finding:
@@ -81,6 +90,81 @@ def _no_rate() -> Finding:
     )
 
 
+def _sampling(run: Run) -> int:
+    """Steps between two samples: fewer than asked for where the whole training has few."""
+    total = run.steps_per_epoch * run.training.epochs
+    return min(run.training.monitor_every, max(1, total // LEAST_SAMPLED))
+
+
+def _look_back(
+    run: Run,
+    setup: TrainSetup,
+    average: Average,
+    course: Course,
+    *,
+    start_loss: float,
+    rate: float,
+) -> Trained:
+    """What is known of the training; trains on for a while where that is in doubt."""
+    bench, last = run.bench, course.records[-1]
+    trained = Trained(
+        records=course.records,
+        start_loss=start_loss,
+        chance=start_loss if bench.chance is None else bench.chance,
+        learning_rate=rate,
+        outputs=bench.outputs,
+        conditions=_conditions(run, setup),
+        clean=None if last.diverged_at is not None else _clean(run, setup, average),
+    )
+    suspect = worth_trying(trained)
+    if suspect is None:
+        return trained
+    further = train_further(
+        setup,
+        bench.data,
+        run.training,
+        suspect,
+        seed=bench.seed,
+        epoch=last.epoch,
+        steps=min(last.step, MOST_FURTHER_STEPS),
+    )
+    return replace(trained, further=further)
+
+
+def _clean(run: Run, setup: TrainSetup, average: Average) -> Evaluation:
+    """The final model on training examples as validation sees its own: not augmented, eval mode."""
+    data, size = run.bench.data, max(run.training.batch_size, 256)
+    sample = run.bench.sample(data.train, CLEAN_EXAMPLES)
+    batches = map(Batch, sample.inputs.split(size), sample.targets.split(size))
+    return evaluate(
+        average.model, batches, setup.loss, outputs=data.outputs, precision=setup.precision
+    )
+
+
+def _conditions(run: Run, setup: TrainSetup) -> Conditions:
+    group = setup.optimizer.param_groups[0]
+    decays = [other.get("weight_decay", 0.0) for other in setup.optimizer.param_groups]
+    modules = list(setup.model.modules())
+    normed = any(isinstance(module, _BatchNorm) for module in modules)
+    drops = [module.p for module in modules if isinstance(module, _DropoutNd)]
+    average = run.training.average
+    return Conditions(
+        epochs=run.training.epochs,
+        momentum=group.get("momentum", group.get("betas", (0.0,))[0]),
+        eps=group.get("eps", 0.0),
+        decays=max(decays) > 0 or setup.penalty.active,
+        dropout=max(drops, default=0.0),
+        augmented=bool(run.bench.data.augmentation),
+        mixed=bool(setup.mixing),
+        limits=setup.limits,
+        norm_batch=run.training.batch_size if normed else 0,
+        averages_from=average.first_epoch(run.training.epochs)
+        if isinstance(average, Swa)
+        else None,
+        recipe=run.recipe,
+    )
+
+
 def _note(record: EpochRecord) -> str:
     shown = ""
     if record.validation is not None:
@@ -91,15 +175,8 @@ def _note(record: EpochRecord) -> str:
 
 def _log(run: Run, record: EpochRecord, *, rate: float) -> None:
     """Write the sampled steps and the epoch into the logbook."""
-    for step, sampled in record.monitored.items():
-        run.logbook.scalars(
-            step,
-            {
-                "batch_loss": sampled["batch_loss"],
-                "update_ratio": sampled["update_ratio"],
-                "gradient_norm": sampled["gradient_norm"],
-            },
-        )
+    for step, reading in record.monitored.items():
+        run.logbook.scalars(step, reading.figures())
     values: dict[str, float] = {
         "epoch": record.epoch,
         **record.figures(),

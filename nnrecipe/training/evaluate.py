@@ -12,6 +12,7 @@ from nnrecipe.core.device import Precision, autocast
 from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable, mass
+from nnrecipe.training.mistakes import Mistakes
 from nnrecipe.training.scores import Score, score_of
 
 
@@ -41,11 +42,12 @@ def evaluate(
     *,
     outputs: OutputSpec,
     precision: Precision = "fp32",
+    mistakes: Mistakes | None = None,
 ) -> Evaluation:
     """Evaluate in eval mode, and leave the model in the mode it was in.
 
     The loss is that of the whole split, whatever the batches: their means weigh by their examples,
-    or by the class weights of these.
+    or by the class weights of these. `mistakes` is shown every batch, if it is given.
     """
     was_training = model.training
     model.eval()
@@ -60,6 +62,8 @@ def evaluate(
         masses.append(mass(loss, targets))
         examples += len(targets)
         score.add(made, targets)
+        if mistakes is not None:
+            mistakes.add(made, targets)
     model.train(was_training)
     if not examples:
         raise ValueError("there is nothing to evaluate: the split is empty")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -16,25 +16,21 @@ from nnrecipe.data import DataBundle
 from nnrecipe.data.batch import Batch
 from nnrecipe.training.averaging import Average, recompute_statistics
 from nnrecipe.training.evaluate import Evaluation, evaluate
+from nnrecipe.training.monitors import Reading
+from nnrecipe.training.origin import Origin, is_finite
+from nnrecipe.training.replay import Snapshot, find_origin
 from nnrecipe.training.setup import TrainSetup
 from nnrecipe.training.spec import TrainingSpec
 from nnrecipe.training.steps import StepRecord, train_steps
-
-
-class Monitored(TypedDict):
-    """The figures of a sampled step; all but the loss by parameter path."""
-
-    batch_loss: float
-    update_ratio: dict[str, float]
-    gradient_norm: dict[str, float]
 
 
 @dataclass(frozen=True)
 class EpochRecord:
     """One epoch: running means over its training steps, and an evaluation after the last.
 
-    `diverged_at` is the step at which the loss ceased to be finite; the epoch ends there, without
-    an evaluation. `monitored` maps sampled steps to their figures.
+    `diverged_at` is the step at which the loss ceased to be finite; the epoch ends soon after it,
+    without an evaluation. `origin` is what was not finite first, where that could be found out.
+    `losses` are those of its steps, `monitored` maps sampled steps to their figures.
     """
 
     epoch: int
@@ -46,7 +42,9 @@ class EpochRecord:
     rate_factor: float
     seconds: float
     diverged_at: int | None
-    monitored: dict[int, Monitored]
+    monitored: dict[int, Reading]
+    losses: tuple[float, ...] = ()
+    origin: Origin | None = None
 
     def figures(self) -> dict[str, float]:
         """Loss and scores by the names that `report.json` uses."""
@@ -67,7 +65,7 @@ class _Sums:
     correct: list[Tensor] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     rate_factor: float = 1.0
-    monitored: dict[int, Monitored] = field(default_factory=dict)
+    monitored: dict[int, Reading] = field(default_factory=dict)
 
     def add(self, record: StepRecord) -> None:
         self.losses.append(record.loss)
@@ -78,12 +76,12 @@ class _Sums:
         if record.penalty is not None:
             self.penalties.append(record.penalty)
         if record.sample is not None:
-            ratios, norms = record.sample.by_path()
-            self.monitored[record.step] = {
-                "batch_loss": record.loss.item(),
-                "update_ratio": ratios,
-                "gradient_norm": norms,
-            }
+            self.monitored[record.step] = record.sample.read()
+
+    def is_broken_at(self, record: StepRecord) -> bool:
+        """Whether a step is known not to be finite: only a sampled one is looked at."""
+        reading = self.monitored.get(record.step)
+        return reading is not None and not math.isfinite(reading.batch_loss)
 
     def first_non_finite(self) -> int | None:
         """The index of the first loss that is not finite."""
@@ -118,6 +116,7 @@ def fit(
     first_step = 0
     for epoch in range(1, training.epochs + 1):
         started = time.perf_counter()
+        start = Snapshot(setup) if setup.monitor_every else None
         seed_everything(seed, "epoch", epoch)
         sums = _Sums()
         batches = _batches(data, training, seed, epoch)
@@ -125,17 +124,23 @@ def fit(
             sums.add(step)
             average.after_step()
             progress.advance()
-            if step.sample is not None and sums.first_non_finite() is not None:
+            if sums.is_broken_at(step):
                 break
         loss, accuracy, penalty = sums.means()
         broken = sums.first_non_finite()
-        validation = None
+        if broken is None and not all(map(is_finite, setup.model.parameters())):
+            broken = len(sums.sizes)  # the next step's loss would be
+        validation, origin = None, None
         if broken is None:
             average.after_epoch(epoch)
             if average.needs_statistics:
                 again = _batches(data, training, seed, epoch)
                 recompute_statistics(average.model, again, precision=setup.precision)
             validation = validate(setup, average.model, data, training)
+        elif start is not None:
+            seed_everything(seed, "epoch", epoch)
+            again = _batches(data, training, seed, epoch)
+            origin = _origin(setup, start, again, first_step=first_step, broken=broken)
         record = EpochRecord(
             epoch=epoch,
             step=first_step + len(sums.sizes),
@@ -147,12 +152,28 @@ def fit(
             seconds=time.perf_counter() - started,
             diverged_at=None if broken is None else first_step + broken,
             monitored=sums.monitored,
+            losses=tuple(torch.stack(sums.losses).tolist()),
+            origin=origin,
         )
         setup.schedule.observe(record.step, record.figures())
         yield record
         if broken is not None:
             return
         first_step = record.step
+
+
+def _origin(
+    setup: TrainSetup, start: Snapshot, batches: Iterator[Batch], *, first_step: int, broken: int
+) -> Origin | None:
+    """What was not finite first in the epoch that began with `start`; the state stays as it is."""
+    end = Snapshot(setup)
+    try:
+        start.restore()
+        return find_origin(setup, batches, first_step=first_step, broken=broken)
+    except Exception:  # the user's code, for a diagnosis: better without than not at all
+        return None
+    finally:
+        end.restore()
 
 
 def _batches(data: DataBundle, training: TrainingSpec, seed: int, epoch: int) -> Iterator[Batch]:

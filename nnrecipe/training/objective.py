@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from nnrecipe.core.device import autocast
 from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable, mass
 from nnrecipe.regularization.mixing import Mixed
+from nnrecipe.training.monitors import Watch
 from nnrecipe.training.scores import count_correct
 from nnrecipe.training.setup import TrainSetup
 
@@ -29,7 +31,8 @@ class Objective:
     """A function of the weights: each call returns the loss and leaves its gradient in place.
 
     The gradient is that of the mean over the examples of all batches; `weights` are penalized,
-    `parameters` are those whose gradient is clipped. `first` is the outcome of the first call.
+    `parameters` are those whose gradient is clipped; a `watch` sees it before and after. `first`
+    is the outcome of the first call.
     """
 
     def __init__(
@@ -39,8 +42,10 @@ class Objective:
         *,
         parameters: Sequence[Tensor],
         weights: Sequence[Tensor],
+        watch: Watch | None = None,
     ) -> None:
         self.setup, self.parameters, self.weights = setup, parameters, weights
+        self.watch = watch
         self.batches = [
             setup.mixing(inputs, targets) if setup.mixing else Mixed(inputs, targets, targets, 1.0)
             for inputs, targets in batches
@@ -80,10 +85,12 @@ class Objective:
 
     def _clip(self) -> None:
         limits = self.setup.limits
-        if limits.gradient_value is not None:
-            torch.nn.utils.clip_grad_value_(self.parameters, limits.gradient_value)
-        if limits.gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, limits.gradient_norm)
+        clips = limits.gradient_value is not None or limits.gradient_norm is not None
+        with self.watch.clipping(clips=clips) if self.watch is not None else nullcontext():
+            if limits.gradient_value is not None:
+                torch.nn.utils.clip_grad_value_(self.parameters, limits.gradient_value)
+            if limits.gradient_norm is not None:
+                torch.nn.utils.clip_grad_norm_(self.parameters, limits.gradient_norm)
 
 
 def _shares(loss: LossCallable, batches: Sequence[Batch]) -> list[Tensor | None]:

@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.overrides import TorchFunctionMode
 
 from nnrecipe.core.table import aligned
 from nnrecipe.layers.activations import MaxPieces
@@ -18,9 +20,37 @@ NONLINEARITIES = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU),
     *(nn.Mish, nn.Softplus, nn.Hardswish, nn.Hardtanh, nn.Sigmoid, nn.Tanh, MaxPieces),
 )
+FUNCTIONS: dict[Callable[..., Any], str] = {
+    **dict.fromkeys((F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), "ReLU"),
+    **dict.fromkeys((F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_), "Tanh"),
+    **dict.fromkeys((F.sigmoid, torch.sigmoid, Tensor.sigmoid, Tensor.sigmoid_), "Sigmoid"),
+    F.gelu: "GELU",
+    F.silu: "SiLU",
+    F.leaky_relu: "LeakyReLU",
+    F.elu: "ELU",
+    F.selu: "SELU",
+    F.relu6: "ReLU6",
+    F.mish: "Mish",
+    F.softplus: "Softplus",
+    F.hardswish: "Hardswish",
+}
+"""Nonlinearities that forward may call without a module, and the name of the module."""
 BINS = 30
 SATURATED = 0.97
 """Share of its range from which a bounded unit counts as saturated."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a layer is given: all that the layers before it have to tell.
+
+    `size` is its root mean square, `variation` that of its deviation over the examples, and
+    `gradient` the norm of the loss's derivative by one example's.
+    """
+
+    size: float
+    variation: float
+    gradient: float
 
 
 @dataclass(frozen=True)
@@ -31,6 +61,8 @@ class Signal:
     values at the ends of a bounded nonlinearity's range; of a ReLU it is the share of units that
     are zero for every example. `gradient` is the root mean square of the loss's derivative by these
     values; where backpropagation never reached them (a frozen part), it is 0 and `reached` false.
+    `gradient_norm` is the norm of that derivative by one example's values. `given` is what the
+    layer was given.
     `histogram` has the shares of the values in equal bins from `low` to `high`.
     """
 
@@ -44,17 +76,56 @@ class Signal:
     low: float
     high: float
     histogram: tuple[float, ...]
+    gradient_norm: float
+    given: Given
+
+    @property
+    def nonlinearity(self) -> str:
+        """The name of the last module: that of the nonlinearity, if there is one."""
+        return self.layer.rpartition(", ")[2]
 
 
 @dataclass
 class _Trace:
-    """One layer's values `[N, ...]` and the gradients that come back to them."""
+    """One layer's values `[N, ...]`, units in dimension `unit`, and the gradients of them."""
 
     path: str
     names: list[str]
+    unit: int
+    inputs: Tensor
+    output: Tensor
     values: Tensor
-    unit: nn.Module
     gradients: list[Tensor] = field(default_factory=list)
+    returned: list[Tensor] = field(default_factory=list)
+
+    def follow(self, name: str, output: Tensor) -> None:
+        """Take in the nonlinearity behind the layer; its module and its function are one."""
+        if output is self.output:
+            self.names[-1] = name
+            return
+        self.names.append(name)
+        self.output, self.values = output, output.detach()
+        self.listen()
+
+    def listen(self) -> None:
+        """Keep the gradient that comes back to the values."""
+        if self.output.requires_grad:
+            self.output.register_hook(partial(_keep, self, self.output.shape))
+
+
+class _Functions(TorchFunctionMode):
+    """Tells the last trace of nonlinearities that are called as functions."""
+
+    def __init__(self, traces: list[_Trace]) -> None:
+        super().__init__()
+        self.traces = traces
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the function, and look at what it gives."""
+        output = func(*args, **(kwargs or {}))
+        if func in FUNCTIONS and self.traces:
+            self.traces[-1].follow(FUNCTIONS[func], output)
+        return output
 
 
 def signals(model: nn.Module, loss_of: Callable[[nn.Module], Tensor]) -> list[Signal]:
@@ -66,24 +137,26 @@ def signals(model: nn.Module, loss_of: Callable[[nn.Module], Tensor]) -> list[Si
     traces: list[_Trace] = []
     paths = {module: path for path, module in model.named_modules()}
 
-    def watch(module: nn.Module, _inputs: Any, output: Any) -> None:
+    def watch(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if not isinstance(output, Tensor):
             return
+        name = type(module).__name__
         if isinstance(module, nn.Linear | _ConvNd):
-            traces.append(_Trace(paths[module], [type(module).__name__], output.detach(), module))
+            given = inputs[0] if inputs else output
+            unit = -1 if isinstance(module, nn.Linear) else 1
+            trace = _Trace(paths[module], [name], unit, given.detach(), output, output.detach())
+            trace.listen()
+            if given.requires_grad:
+                given.register_hook(trace.returned.append)
+            traces.append(trace)
         elif traces:  # the nonlinearity of the layer before it
-            last = traces[-1]
-            last.names.append(type(module).__name__)
-            last.values, last.unit = output.detach(), module
-        else:
-            return
-        if output.requires_grad:
-            output.register_hook(partial(_keep, traces[-1], output.shape))
+            traces[-1].follow(name, output)
 
     watched = (nn.Linear, _ConvNd, *NONLINEARITIES)
     hooks = [m.register_forward_hook(watch) for m in model.modules() if isinstance(m, watched)]
     try:
-        loss = loss_of(model.train())
+        with _Functions(traces):
+            loss = loss_of(model.train())
     finally:
         for hook in hooks:
             hook.remove()
@@ -118,7 +191,8 @@ def _keep(trace: _Trace, shape: torch.Size, gradient: Tensor) -> None:
 def _measure(trace: _Trace) -> Signal:
     values = trace.values.float()
     finite = values[torch.isfinite(values)]
-    low, high = _range(trace.unit, finite)
+    name = trace.names[-1]
+    low, high = _range(name, finite)
     counts = torch.histc(finite, BINS, low, high) if len(finite) else torch.zeros(BINS)
     gradient = trace.gradients[0].float() if trace.gradients else torch.zeros(1)
     return Signal(
@@ -126,20 +200,33 @@ def _measure(trace: _Trace) -> Signal:
         layer=", ".join(trace.names),
         mean=values.mean().item(),
         std=values.std(correction=0).item(),
-        saturated=_saturated(trace.unit, values),
+        saturated=_saturated(name, values, unit=trace.unit),
         gradient=gradient.square().mean().sqrt().item(),
         reached=bool(trace.gradients),
         low=low,
         high=high,
         histogram=tuple((counts / max(len(finite), 1)).tolist()),
+        gradient_norm=_norm(trace.gradients),
+        given=Given(
+            size=trace.inputs.float().square().mean().sqrt().item(),
+            variation=trace.inputs.float().var(0, correction=0).mean().sqrt().item(),
+            gradient=_norm(trace.returned),
+        ),
     )
 
 
-def _range(unit: nn.Module, values: Tensor) -> tuple[float, float]:
+def _norm(gradients: Sequence[Tensor]) -> float:
+    """The mean norm of one example's gradient; 0 where none came back."""
+    if not gradients:
+        return 0.0
+    return gradients[0].detach().float().flatten(1).norm(dim=1).mean().item()
+
+
+def _range(name: str, values: Tensor) -> tuple[float, float]:
     """The ends of a histogram: a bounded nonlinearity's own, else those of the values."""
-    if isinstance(unit, nn.Tanh):
+    if name == "Tanh":
         return -1.0, 1.0
-    if isinstance(unit, nn.Sigmoid):
+    if name == "Sigmoid":
         return 0.0, 1.0
     if not len(values):
         return 0.0, 1.0
@@ -147,12 +234,23 @@ def _range(unit: nn.Module, values: Tensor) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _saturated(unit: nn.Module, values: Tensor) -> float:
-    if isinstance(unit, nn.Tanh):
-        return (values.abs() > SATURATED).float().mean().item()
-    if isinstance(unit, nn.Sigmoid):
-        return ((2 * values - 1).abs() > SATURATED).float().mean().item()
-    if isinstance(unit, nn.ReLU):
-        units = values.flatten(2).amax(2) if values.ndim > 2 else values
-        return (units.amax(0) <= 0).float().mean().item()
+def _saturated(name: str, values: Tensor, *, unit: int) -> float:
+    if name == "Tanh":
+        return saturated_values(values, low=-1, high=1).item()
+    if name == "Sigmoid":
+        return saturated_values(values, low=0, high=1).item()
+    if name == "ReLU":
+        return silent_units(values, unit=unit).item()
     return 0.0
+
+
+def silent_units(values: Tensor, *, unit: int = 1) -> Tensor:
+    """The share of the units, which are in dimension `unit`, that never exceed zero: a scalar."""
+    others = [place for place in range(values.ndim) if place != unit % values.ndim]
+    return (values.amax(others) <= 0).float().mean()
+
+
+def saturated_values(values: Tensor, *, low: float, high: float) -> Tensor:
+    """The share of the values at either end of the range from `low` to `high`: a scalar."""
+    middle, reach = (low + high) / 2, (high - low) / 2
+    return ((values - middle).abs() > SATURATED * reach).float().mean()

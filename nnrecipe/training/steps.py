@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -38,7 +39,7 @@ def train_steps(
     model, optimizer, limits = setup.model, setup.optimizer, setup.limits
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     weights = penalized(model)
-    watch = Watch(model) if setup.monitor_every else None
+    watch = Watch(model, optimizer) if setup.monitor_every else None
     model.train()
     for step, group in enumerate(grouped(batches, setup.accumulate), first_step):
         factor = setup.schedule(step)
@@ -46,14 +47,13 @@ def train_steps(
             settings["lr"] = settings.setdefault("initial_lr", settings["lr"]) * factor
 
         watched = watch if setup.monitor_every and step % setup.monitor_every == 0 else None
-        if watched is not None:
-            watched.before_step()
-        objective = Objective(setup, group, parameters=parameters, weights=weights)
-        if setup.reevaluates:
-            optimizer.step(objective)  # type: ignore[arg-type] # torch's closures return tensors
-        else:
-            objective()
-            optimizer.step()
+        objective = Objective(setup, group, parameters=parameters, weights=weights, watch=watched)
+        with watched.step() if watched is not None else nullcontext():
+            if setup.reevaluates:
+                optimizer.step(objective)  # type: ignore[arg-type] # torch's closures return tensors
+            else:
+                objective()
+                optimizer.step()
         if limits.weight_norm is not None:
             limit_norms(weights, limits.weight_norm)
 
@@ -65,5 +65,5 @@ def train_steps(
             correct=objective.first.correct,
             examples=objective.examples,
             rate_factor=factor,
-            sample=watched.after_step() if watched is not None else None,
+            sample=watched.sample(objective.first.loss) if watched is not None else None,
         )

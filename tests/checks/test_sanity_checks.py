@@ -159,7 +159,7 @@ def _half_frozen() -> nn.Module:
 
 def test_frozen_parameters_have_to_be_declared() -> None:
     (finding,) = ReachCheck().check(make_bench(model=_half_frozen))
-    assert finding.verdict is Verdict.WARN
+    assert finding.verdict is Verdict.FAIL
     assert finding.cause is Cause.ACCIDENTAL_FREEZE
     declared = make_bench(model=_half_frozen, frozen=frozenset({"1.weight", "1.bias"}))
     (finding,) = ReachCheck().check(declared)

@@ -10,37 +10,47 @@ from pydantic import Field
 from torch import Tensor
 
 from nnrecipe.checks.bench import Bench
+from nnrecipe.checks.data.kernel import is_image, moments
+from nnrecipe.checks.data.readings import Reading, read
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
-from nnrecipe.core.spec import Count, PositiveFloat, Spec
+from nnrecipe.core.spec import PositiveFloat, Spec
+from nnrecipe.data import ResidentSplit, Split
 
 LECTURE = "lecture: data preprocessing"
+BLOCK = 4096
 
 
 class FiniteCheck(Spec):
-    """No input is NaN or infinite."""
+    """No input is NaN or infinite, and no target."""
 
     source: ClassVar[str] = LECTURE
 
     kind: Literal["finite"] = "finite"
-    examples: Count = Field(5000, description="examples looked at in each split")
 
     def check(self, bench: Bench) -> Iterator[Finding]:
-        """Count the values that are not finite."""
-        splits = {"train": bench.data.train, "val": bench.data.val}
+        """Count the values that are not finite: all those in memory, else those that were read."""
+        readings, data = bench.once(read), bench.data
+        splits: dict[str, Split | None] = {"train": data.train, "val": data.val, "test": data.test}
+        sampled = {"train": readings.train, "val": readings.val, "test": readings.test}
         for name, split in splits.items():
-            inputs = bench.sample(split, self.examples).inputs
-            broken = int((~torch.isfinite(inputs)).sum())
+            reading = sampled[name]
+            if split is None or reading is None:
+                continue
+            broken, count = _not_finite(split, reading)
+            targets = int((~torch.isfinite(split.targets)).sum())
+            also = f", and {targets} targets" if targets else ""
             yield Finding(
                 check=f"finite_{name}",
-                verdict=Verdict.FAIL if broken else Verdict.PASS,
-                measured=f"{broken} of {inputs.numel()} values are NaN or infinite",
+                verdict=Verdict.FAIL if broken or targets else Verdict.PASS,
+                measured=f"{broken} of {count} values are NaN or infinite{also}",
                 expected="0",
-                cause=Cause.NAN_INPUT if broken else None,
-                confidence=0.98 if broken else 0.0,
-                advice=f"Find them with torch.isfinite in your {name} data, and drop or fill them: "
-                "one of them makes every weight NaN."
-                if broken
+                cause=Cause.NAN_INPUT if broken or targets else None,
+                confidence=0.98 if broken or targets else 0.0,
+                advice=f"Find them with torch.isfinite in your {name} data, and drop or fill them "
+                "(look for a division by 0, a logarithm of 0, or gaps in a table): one of them "
+                "makes every weight NaN."
+                if broken or targets
                 else "",
                 source=self.source,
             )
@@ -56,31 +66,43 @@ class ScaleCheck(Spec):
     smallest: PositiveFloat = Field(0.02, description="spread of the inputs that is small")
 
     def check(self, bench: Bench) -> Iterator[Finding]:
-        """Compare the root mean square and the spread with the bounds."""
-        inputs = finite(bench.sample(bench.data.train, 2000).inputs)
+        """Compare the root mean square and the spread with the bounds; each channel's as well."""
+        reading = bench.once(read).train
+        inputs = reading.inputs[torch.isfinite(reading.inputs)]
         if not len(inputs):
             return
         size, spread = float(inputs.square().mean().sqrt()), float(inputs.std())
+        mean, spreads = (values.flatten() for values in moments(reading.inputs))
+        sizes = (mean.square() + spreads.square()).sqrt()
         verdict, cause, advice = Verdict.PASS, None, ""
-        if size > self.largest and bench.data.normalization.kind == "center":
+        if float(sizes.max()) > self.largest and bench.data.normalization.kind == "center":
             advice = "Centred without scaling, as declared: the learning rate has to be small."
-        elif size > self.largest:
+        elif float(sizes.max()) > self.largest:
             verdict, cause = Verdict.WARN, Cause.INPUT_UNSCALED
             advice = (
                 "Set data.normalize: {kind: standardize}, or divide by 255 in your Dataset: "
                 "the gradient of the first layer grows with its input."
+                if is_image(reading.inputs)
+                else "Set data.normalize: {kind: standardize, per: feature}: the gradient grows "
+                "with its input, so the features of largest scale decide alone."
             )
-        elif 0 < spread < self.smallest and size < self.smallest:
+        elif 0 < spread < self.smallest:
             verdict, cause = Verdict.WARN, Cause.DOUBLE_SCALING
-            advice = "The inputs look scaled twice (divided by 255 again, say): scale them once."
+            advice = (
+                "The inputs look scaled twice (divided by 255 again, say), so that they hardly "
+                "differ for the network: scale them once, with the statistics of what is scaled."
+            )
+        told = f"root mean square {size:.3g}, mean {float(inputs.mean()):.3g}, spread {spread:.3g}"
+        if float(sizes.max()) > 2 * size:
+            told += f"; of the largest {'channel' if is_image(reading.inputs) else 'feature'}, "
+            told += f"root mean square {float(sizes.max()):.3g}"
         yield Finding(
             check="input_scale",
             verdict=verdict,
-            measured=f"root mean square {size:.3g}, mean {float(inputs.mean()):.3g}, "
-            f"spread {spread:.3g}",
+            measured=told,
             expected="centred, root mean square about 1",
             cause=cause,
-            confidence=0.8 if cause else 0.0,
+            confidence=(0.85 if size > self.largest or spread < 1e-2 else 0.65) if cause else 0.0,
             advice=advice,
             source=self.source,
         )
@@ -94,27 +116,60 @@ class ConstantCheck(Spec):
     kind: Literal["constant"] = "constant"
 
     def check(self, bench: Bench) -> Iterator[Finding]:
-        """Compare the spread from example to example with the size of the inputs."""
-        inputs = finite(bench.sample(bench.data.train, 500).inputs).flatten(1)
-        if len(inputs) < 2:
-            return
-        spread = float((inputs - inputs[0]).abs().max())
-        same = spread <= 1e-6 * max(float(inputs.abs().max()), 1e-12)
-        yield Finding(
-            check="inputs_differ",
-            verdict=Verdict.FAIL if same else Verdict.PASS,
-            measured=f"largest difference between two of {len(inputs)} inputs: {spread:.3g}",
-            expected="above 0",
-            cause=Cause.CONSTANT_INPUT if same else None,
-            confidence=0.98 if same else 0.0,
-            advice="All inputs are the same: look at what the Dataset's __getitem__ does with its "
-            "index."
-            if same
-            else "",
-            source=self.source,
-        )
+        """Compare how the inputs differ from example to example with how large they are."""
+        for name, reading in {"train": bench.once(read).train, **bench.once(read).others()}.items():
+            if len(reading) < 2:
+                continue
+            inputs = reading.inputs.nan_to_num(0.0, 0.0, 0.0).flatten(1)
+            same, most = _spread(inputs), _commonest(inputs)
+            # Rows of few values may coincide by chance; images don't.
+            frequent = 0.5 if is_image(reading.inputs) else 0.95
+            fault = same <= 1e-6 or most >= frequent or (is_image(reading.inputs) and same < 1e-3)
+            proved = same <= 1e-6 or most >= frequent
+            yield Finding(
+                check="inputs_differ" if name == "train" else f"inputs_differ_{name}",
+                verdict=Verdict.PASS
+                if not fault
+                else Verdict.FAIL
+                if proved and name == "train"
+                else Verdict.WARN,
+                measured=f"examples differ by {same:.2g} of their size, "
+                f"{most:.0%} of {len(inputs)} are the same one",
+                expected="examples that differ, none of them frequent",
+                cause=Cause.CONSTANT_INPUT if fault else None,
+                confidence=(0.98 if proved else 0.7) if fault else 0.0,
+                advice=f"Look at what your {name} Dataset's __getitem__ does with its index: it "
+                "returns the same input again and again, which tells nothing about the target."
+                if fault
+                else "",
+                source=self.source,
+            )
 
 
-def finite(inputs: Tensor) -> Tensor:
-    """Those examples whose values are all finite."""
-    return inputs[torch.isfinite(inputs.flatten(1)).all(1)].float()
+def _not_finite(split: Split, reading: Reading) -> tuple[int, int]:
+    """How many values are not finite, and of how many: as they are stored, then as they are fed."""
+    fed = int((~torch.isfinite(reading.inputs)).sum())
+    if not isinstance(split, ResidentSplit):
+        return fed, reading.inputs.numel()
+    broken, count = 0, 0
+    for inputs, _ in split.batches(BLOCK):
+        if not inputs.is_floating_point():
+            return fed, reading.inputs.numel()
+        broken += int((~torch.isfinite(inputs)).sum())
+        count += inputs.numel()
+    return (broken, count) if broken else (fed, reading.inputs.numel() if fed else count)
+
+
+def _spread(inputs: Tensor) -> float:
+    """How far examples `[N, F]` lie from their mean, root mean square, over how large they are."""
+    center = inputs.mean(0)
+    away = (inputs - center).square().mean().sqrt()
+    return float(away / inputs.square().mean().sqrt().clamp_min(1e-12))
+
+
+def _commonest(inputs: Tensor) -> float:
+    """The share of the examples `[N, F]` that are the same as the most frequent one."""
+    weights = torch.linspace(0.5, 1.5, inputs.shape[1], dtype=torch.float64)
+    prints = (inputs.double() * weights).sum(1)
+    _, counts = prints.unique(return_counts=True)
+    return float(counts.max()) / len(inputs)

@@ -6,22 +6,30 @@ import math
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from nnrecipe.checks.bench import Bench
-from nnrecipe.checks.loss.form import SOURCE
+from nnrecipe.checks.loss.form import SOURCE, judge_form
+from nnrecipe.checks.loss.judgement import Judgement
+from nnrecipe.checks.loss.start import Start
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.spec import PositiveFloat, Spec
-from nnrecipe.data.batch import Batch
+
+SHARE = 1 / 3
+"""A counterfactual accounts for the excess if no more than this is left of it."""
+UNSCALED = 1.0
+"""As far above chance over chance, what unscaled inputs alone make of the loss fails."""
+HOPELESS = 100.0
+"""As far above chance over chance, what depth alone makes of the loss fails."""
 
 
 class LossAtChanceCheck(Spec):
     """Before training, the loss is that of knowing nothing: ln C for cross-entropy.
 
-    In a regression that is the loss of the targets' mean.
+    In a regression that is the loss of the targets' mean. A loss above it is held against the
+    inputs or the weights if it comes down with inputs of size 1, or weights of Kaiming's size; what
+    ordinary weights give passes, several times chance where the last layer's aren't small.
     """
 
     source: ClassVar[str] = SOURCE
@@ -32,55 +40,96 @@ class LossAtChanceCheck(Spec):
 
     def check(self, bench: Bench) -> Iterator[Finding]:
         """Measure the initial loss on a few hundred examples and compare it with chance."""
-        batch = bench.sample(bench.data.train, 256)
-        measured = bench.start_loss()
-        with torch.no_grad():
-            chance = bench.chance
-            if chance is None:
-                chance = float(bench.make_loss()(_ignorant(bench, batch), batch.targets))
-        distance = abs(measured - chance) / abs(chance) if chance else abs(measured)
-        # Asked this way round because NaN is far from everything.
-        verdict = Verdict.PASS if distance <= self.warn else Verdict.WARN
-        verdict = verdict if distance <= self.fail else Verdict.FAIL
-        cause, confidence, advice = None, 0.0, ""
-        off = verdict is not Verdict.PASS
-        if off and measured > chance and _targets_are_far(bench):
-            verdict, confidence = Verdict.WARN, 0.5
-            mean, spread = bench.outputs.target_mean, bench.outputs.target_std
-            advice = (
-                f"The targets (mean {mean[0]:.3g}, spread {spread[0]:.3g}) lie far from 0, where "
-                "an untrained model starts: set init.output_bias: target_mean and a small "
-                "init.output_gain, or standardise them."
-            )
-        elif off and measured > chance:
-            scale = _scaled_inputs_help(bench, measured, chance)
-            cause = Cause.INPUT_UNSCALED if scale else Cause.INIT_TOO_LARGE
-            confidence = 0.9 if verdict is Verdict.FAIL else 0.5
-            advice = (
-                "The model is sure of its wrong guesses before it has seen anything: scale the "
-                "inputs to about 1, the weights by their fan-in (init: kaiming_normal), and the "
-                "last layer's down (init.output_gain)."
-            )
-        elif off:
-            advice = "The loss doesn't start at chance: look whether the labels reach the model."
-        is_log = math.isclose(chance, math.log(bench.outputs.size))
+        start = Start(bench)
+        found = self._judge(start, bench)
+        chance = start.chance if bench.chance is None else bench.chance
+        is_log = math.isclose(chance, math.log(bench.outputs.size), rel_tol=1e-5)
         yield Finding(
             check="loss_at_init",
-            verdict=verdict,
-            measured=f"{measured:.5g}",
+            verdict=found.verdict,
+            measured=found.shown,
             expected=f"{chance:.5g}" + (f" (ln {bench.outputs.size})" if is_log else ""),
-            cause=cause,
-            confidence=confidence,
-            advice=advice,
+            cause=found.cause,
+            confidence=found.confidence,
+            advice=found.advice,
             source=SOURCE,
         )
 
+    def _judge(self, start: Start, bench: Bench) -> Judgement:
+        shown = f"{start.loss:.5g}"
+        if not bench.once(judge_form).sound or not math.isfinite(start.chance):
+            return Judgement(f"{shown}, which says little: see loss_form")
+        if not start.finite_inputs:
+            return Judgement(f"{shown}, of inputs that aren't finite")
+        if -start.excess > self.warn:
+            return _below(shown)
+        if start.excess <= self.warn:
+            return Judgement(shown)
+        if _targets_are_far(bench):
+            return _far_targets(shown, bench)
+        return self._above(shown, start)
 
-def _ignorant(bench: Bench, batch: Batch) -> Tensor:
-    """The outputs of knowing nothing `[N, size]`: logits of 0, or the mean of the targets."""
-    zeros = torch.zeros(len(batch.targets), bench.outputs.size, device=bench.device)
-    mean = bench.outputs.target_mean
-    return zeros + torch.tensor(mean, device=bench.device) if mean else zeros
+    def _above(self, shown: str, start: Start) -> Judgement:
+        """Why the loss lies above chance: by what it takes to bring it down."""
+        enough = min(max(self.warn, SHARE * start.excess), self.fail)
+        unit = start.with_unit_inputs()
+        if unit is not None and unit <= enough:
+            return Judgement(
+                f"{shown}; inputs of size 1 bring it to {start.loss_at(unit):.4g}",
+                Verdict.WARN if start.excess <= UNSCALED else Verdict.FAIL,
+                Cause.INPUT_UNSCALED,
+                0.8 if start.excess <= UNSCALED else 0.95,
+                "The inputs are so large that the untrained model is sure of its wrong guesses: "
+                "bring them to mean 0 and spread 1 (data.normalize: standardize). The weights are "
+                "drawn for inputs of size 1.",
+            )
+        tame, largest = start.with_tame_weights()
+        both = tame if unit is None else start.with_both()
+        if largest and min(tame, both) <= enough:
+            with_unit = "" if tame <= enough else " and inputs of size 1"
+            left = start.loss_at(min(tame, both))
+            return Judgement(
+                f"{shown}; weights of Kaiming's size{with_unit} bring it to {left:.4g}",
+                Verdict.WARN if start.excess <= self.fail else Verdict.FAIL,
+                Cause.INIT_TOO_LARGE,
+                0.8 if start.excess <= self.fail else 0.95,
+                "The weights are so large that the untrained model is sure of its wrong guesses: "
+                "draw them with a spread of sqrt(2 / fan_in) (init: kaiming_normal). The largest "
+                f"for its place is {largest}.",
+            )
+        return self._by_depth(shown, start, both)
+
+    def _by_depth(self, shown: str, start: Start, tame: float) -> Judgement:
+        """What is left where neither the weights nor the inputs are too large."""
+        if tame <= self.fail:
+            return Judgement(f"{shown}, as ordinary weights make it")
+        if not math.isfinite(tame):
+            return Judgement(
+                f"{shown}, whatever the size of weights and inputs",
+                Verdict.FAIL,
+                Cause.NON_FINITE,
+                0.8,
+                "Look in forward for a root, a logarithm or a division whose argument comes to 0 "
+                "or below, and for powers that overflow: keep it away from there.",
+            )
+        hopeless = tame > HOPELESS
+        return Judgement(
+            f"{shown}; with weights of Kaiming's size it is still {start.loss_at(tame):.4g}",
+            Verdict.FAIL if hopeless else Verdict.WARN,
+            Cause.EXPLODING_ACTIVATIONS,
+            0.9 if hopeless else 0.6,
+            "The activations grow from layer to layer though the weights are of the usual size: "
+            "put norms between the layers (norm: batch), or scale each residual branch down so "
+            "that the sum keeps its size.",
+        )
+
+
+def _below(shown: str) -> Judgement:
+    return Judgement(
+        f"{shown}, below chance",
+        advice="The model knows something before training, as a pretrained one does, or one whose "
+        "last bias follows the classes' shares.",
+    )
 
 
 def _targets_are_far(bench: Bench) -> bool:
@@ -89,14 +138,13 @@ def _targets_are_far(bench: Bench) -> bool:
     return any(abs(mean) > spread or spread > 10 for mean, spread in pairs)
 
 
-@torch.no_grad()
-def _scaled_inputs_help(bench: Bench, measured: float, chance: float) -> bool:
-    """Whether inputs of size 1 bring the initial loss most of the way to chance."""
-    batch = bench.sample(bench.data.train, 256)
-    size = batch.inputs.square().mean().sqrt()
-    if not size > 5:
-        return False
-    scaled = batch._replace(inputs=batch.inputs / size)
-    return float(bench.loss_of(bench.make_model().train(), scaled)) - chance < 0.3 * (
-        measured - chance
+def _far_targets(shown: str, bench: Bench) -> Judgement:
+    mean, spread = bench.outputs.target_mean, bench.outputs.target_std
+    return Judgement(
+        shown,
+        Verdict.WARN,
+        confidence=0.5,
+        advice=f"The targets (mean {mean[0]:.3g}, spread {spread[0]:.3g}) lie far from 0, where "
+        "an untrained model starts: set init.output_bias: target_mean and a small "
+        "init.output_gain, or standardise them.",
     )

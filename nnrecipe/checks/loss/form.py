@@ -1,27 +1,40 @@
-"""Checks of the loss: its form, found by exact identities, and its level before training."""
+"""The check of the form of the loss, by exact identities on made-up outputs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from nnrecipe.checks.bench import Bench
+from nnrecipe.checks.loss.judgement import Judgement, proof, sign_of
+from nnrecipe.checks.loss.labels import mismapped, mispaired
+from nnrecipe.checks.loss.mismatch import (
+    bounded,
+    not_finite,
+    of_values,
+    over_the_batch,
+    relative,
+    squashed_twice,
+    undecided,
+    without_logarithm,
+)
+from nnrecipe.checks.loss.probe import SURE, UNDONE, Form, LossProbe
 from nnrecipe.core.causes import Cause
-from nnrecipe.core.findings import Finding, Verdict
-from nnrecipe.core.seeding import generator
-from nnrecipe.core.shapes import Task
+from nnrecipe.core.findings import Finding
 from nnrecipe.core.spec import Spec
-from nnrecipe.losses import LossCallable
 
 SOURCE = "lecture: sanity check, loss at chance"
+MOST_PULL = 3.0
+"""What a batch of undecided examples pulls in all, beyond which its loss is no kind of mean."""
 
 
 class LossFormCheck(Spec):
-    """The loss falls when the right logit rises, is a mean, and normalises its logits."""
+    """The loss falls towards the right answers, each example's own, and is a mean of logits'."""
 
     source: ClassVar[str] = SOURCE
 
@@ -29,99 +42,140 @@ class LossFormCheck(Spec):
 
     def check(self, bench: Bench) -> Iterator[Finding]:
         """Probe the loss on made-up outputs; the model takes part only with its kind of output."""
-        targets = bench.sample(bench.data.train, 64).targets
-        made_up = torch.randn(
-            len(targets), bench.outputs.size, generator=generator(bench.seed, "loss_form")
-        ).to(targets.device)
-        loss = bench.make_loss()
-        gradient = _slope_to_the_right(loss, made_up, targets, bench.outputs.task)
-        if gradient is None:
-            yield _no_gradient()
-            return
-        growth = _batch_growth(loss, made_up, targets)
-        shift, log_probabilities = 0.0, False
-        if bench.outputs.task == "single_label":
-            shift = float(loss(made_up + 1.0, targets) - loss(made_up, targets))
-            log_probabilities = _gives_log_probabilities(bench)
-
-        verdict, cause, advice = Verdict.PASS, None, ""
-        if gradient > 0:
-            verdict, cause = Verdict.FAIL, Cause.SIGN_FLIPPED
-            advice = "Minimising this loss leads away from the targets: drop the minus sign."
-        elif math.isclose(shift, -1.0, abs_tol=1e-3) and not log_probabilities:
-            verdict, cause = Verdict.FAIL, Cause.MISSING_LOG_SOFTMAX
-            advice = (
-                "This is a negative log-likelihood of raw logits, which has no lower bound: "
-                "use cross_entropy, or put log_softmax before it."
-            )
-        elif growth > 1.5:
-            verdict, cause = Verdict.WARN, Cause.SUM_REDUCTION
-            advice = (
-                "The loss is a sum over the batch, so the step grows with the batch size: "
-                "take the mean."
-            )
-        elif abs(shift) > 1e-3 and not log_probabilities:
-            verdict, cause = Verdict.WARN, Cause.LOSS_MISMATCH
-            advice = (
-                "The loss changes when all logits move together, so it isn't a loss of class "
-                "probabilities: for classification use cross_entropy."
-            )
+        found = bench.once(judge_form)
         yield Finding(
             check="loss_form",
-            verdict=verdict,
-            measured=f"slope towards the targets {gradient:.3g}, change under a common shift of "
-            f"the logits {shift:.3g}, twice the batch gives {growth:.3g} x the loss",
-            expected="below 0, 0, 1",
-            cause=cause,
-            confidence=0.95 if verdict is Verdict.FAIL else 0.85 if cause else 0.0,
-            advice=advice,
+            verdict=found.verdict,
+            measured=found.shown,
+            expected="a slope below 0, and twice the batch gives 1 x the loss",
+            cause=found.cause,
+            confidence=found.confidence,
+            advice=found.advice,
             source=SOURCE,
         )
 
 
-def _no_gradient() -> Finding:
-    return Finding(
-        check="loss_form",
-        verdict=Verdict.FAIL,
-        measured="the loss has no gradient by the logits",
-        expected="a loss that autograd can follow",
-        cause=Cause.DETACHED_GRAPH,
-        confidence=0.95,
-        advice="Look for argmax, detach(), .item() or NumPy in the loss: they end the graph, and "
-        "nothing can be learned through them.",
-        source=SOURCE,
+def judge_form(bench: Bench) -> Judgement:
+    """What is wrong with the bench's loss behind what its model gives, the first that is found."""
+    try:
+        return _judge(LossProbe.of(bench), batch_size=bench.batch_size)
+    except UNDONE as error:
+        # Whether it takes the model's own outputs, the first training step will tell.
+        reason = str(error).split("\n")[0]
+        return Judgement(f"not measured: the loss doesn't take made-up outputs: {reason}")
+
+
+def _judge(probe: LossProbe, *, batch_size: int) -> Judgement:
+    logits, targets = probe.logits(64), probe.targets(64)
+    value = probe(logits, targets)
+    if value.numel() != 1:
+        return _per_example(value)
+    if not math.isfinite(float(value.detach())):
+        return not_finite(probe)
+    if not probe.has_gradient(logits, targets):
+        return _detached()
+    pull = probe.pull(logits, targets)
+    if not bool(pull.any()):
+        return _flat()
+    way = _way(probe, logits, targets)
+    slope = -float((pull * way).sum() / way.abs().sum())
+    growth = _growth(probe, logits, targets, pull)
+    shown = f"slope towards the targets {slope:.3g}, twice the batch gives {growth:.3g} x the loss"
+    if probe.form is not Form.LOGITS:
+        shown += f", behind a model that gives {probe.form}"
+    judged = mispaired(probe) or _flipped(probe, slope) or mismapped(probe)
+    if probe.task != "regression":
+        judged = judged or without_logarithm(probe) or over_the_batch(probe)
+        judged = judged or squashed_twice(probe)
+    judged = judged or _summed(probe, growth, batch_size=batch_size)
+    if probe.task != "regression":
+        judged = judged or of_values(probe) or relative(probe) or undecided(probe)
+        judged = judged or bounded(probe)
+    if judged is None:
+        return Judgement(shown, growth=growth)
+    return replace(judged, shown=f"{judged.shown}; {shown}" if judged.shown else shown)
+
+
+def _way(probe: LossProbe, logits: Tensor, targets: Tensor) -> Tensor:
+    """The direction from the outputs to the right answer, [N, width]."""
+    return (targets - logits).sign() if probe.task == "regression" else probe.answers(targets)
+
+
+def _per_example(value: Tensor) -> Judgement:
+    return proof(
+        f"the loss has shape {list(value.shape)}",
+        Cause.LOSS_MISMATCH,
+        "The loss must be one number: take the mean over the batch, so that the step doesn't "
+        "depend on the batch size.",
     )
 
 
-def _slope_to_the_right(
-    loss: LossCallable, outputs: Tensor, targets: Tensor, task: Task
-) -> float | None:
-    """The mean derivative of the loss in the direction of the right outputs; None if it has none.
+def _detached() -> Judgement:
+    return proof(
+        "the loss has no gradient by the outputs",
+        Cause.DETACHED_GRAPH,
+        "Look for argmax, detach(), .item() or NumPy in the loss: they end the graph, and "
+        "nothing can be learned through them.",
+    )
 
-    That is the logit of the right class, up; the logit of a label, up or down; the value itself.
+
+def _flat() -> Judgement:
+    return proof(
+        "the gradient by the outputs is zero",
+        Cause.LOSS_MISMATCH,
+        "The loss doesn't change with the outputs: look for sign, round or a comparison in it, "
+        "which have no slope, and at whether it uses its first argument.",
+        confidence=0.9,
+    )
+
+
+def _growth(probe: LossProbe, logits: Tensor, targets: Tensor, pull: Tensor) -> float:
+    """What the loss of a batch is multiplied by when the batch is repeated: 1 for a mean.
+
+    It is read off the gradients, where constants don't count.
     """
-    leaf = outputs.clone().requires_grad_()
-    value = loss(leaf, targets)
-    if not value.requires_grad:
+    twice = probe.pull(torch.cat([logits, logits]), torch.cat([targets, targets]))
+    return float(2 * twice[: len(logits)].norm() / pull.norm())
+
+
+def _flipped(probe: LossProbe, slope: float) -> Judgement | None:
+    """Whether the loss rises towards the right answer, and falls below 0 away from it.
+
+    A loss that has its labels mixed up rises as well, but has its floor elsewhere.
+    """
+    if not slope > 0:
         return None
-    (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True)
-    if gradient is None:
+    if probe.task != "regression":
+        targets = probe.targets(8 * probe.outputs.size)
+        right = SURE * probe.answers(targets)
+        if not probe.value(-right, targets) < min(-1e-3, probe.value(right, targets)):
+            return None
+    return proof(
+        "",
+        Cause.SIGN_FLIPPED,
+        "Minimising this loss leads away from the targets: drop the minus sign, or put one before "
+        "a likelihood that is to be made large.",
+    )
+
+
+def _summed(probe: LossProbe, growth: float, *, batch_size: int) -> Judgement | None:
+    """Whether the loss is a sum over the batch, and no mean of this recipe's batches either."""
+    if not growth > 1.5 or _whole_pull(probe, batch_size) < MOST_PULL:
         return None
-    if task == "single_label":
-        return gradient.gather(1, targets[:, None]).mean().item()
-    way = targets - 0.5 if task == "multi_label" else targets - outputs
-    return (gradient * way.sign()).mean().item()
+    judged = sign_of(
+        "",
+        Cause.SUM_REDUCTION,
+        "The loss is a sum over the batch, so the step grows with the batch size and the rate that "
+        "fits one doesn't fit another: take the mean.",
+        confidence=0.85,
+    )
+    return replace(judged, growth=growth)
 
 
-def _batch_growth(loss: LossCallable, outputs: Tensor, targets: Tensor) -> float:
-    """The loss of a batch repeated once, over that of the batch: 1 for a mean, 2 for a sum."""
-    once = float(loss(outputs, targets))
-    twice = float(loss(torch.cat([outputs, outputs]), torch.cat([targets, targets])))
-    return twice / once if once else 1.0
-
-
-@torch.no_grad()
-def _gives_log_probabilities(bench: Bench) -> bool:
-    """Whether the exponentials of the model's outputs sum to one."""
-    outputs = bench.make_model().eval()(bench.sample(bench.data.train, 16).inputs)
-    return bool((outputs.logsumexp(1).abs() < 1e-3).all())
+def _whole_pull(probe: LossProbe, batch_size: int) -> float:
+    """The pull on a batch of undecided examples, summed: at most about 1 for any kind of mean."""
+    targets = probe.targets(batch_size)
+    pull = probe.pull(torch.zeros(batch_size, probe.width, device=probe.device), targets)
+    if probe.task == "regression":
+        return float(pull.abs().sum()) / (2 * max(1.0, float(targets.abs().mean())))
+    return float((pull * probe.answers(targets)).clamp(min=0).sum())

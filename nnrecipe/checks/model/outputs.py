@@ -47,7 +47,7 @@ class OutputsCheck(Spec):
             measured=f"{width} outputs" + ("" if finite else ", some of them not finite"),
             expected=f"{wanted} finite outputs, one for each {what}",
             cause=cause,
-            confidence=0.95 if verdict is Verdict.FAIL else 0.6 if cause else 0.0,
+            confidence=0.95 if cause else 0.0,
             advice=advice,
             source=self.source,
         )

@@ -1,0 +1,184 @@
+"""The training split against the others: the same preprocessing, and the same kind of inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from nnrecipe.checks.bench import Bench
+from nnrecipe.checks.data.agreement import agree
+from nnrecipe.checks.data.domain import (
+    ALIKE,
+    REVERSED,
+    Channel,
+    apart,
+    channels,
+    matched,
+    undone_by,
+)
+from nnrecipe.checks.data.kernel import Kernel, is_image
+from nnrecipe.checks.data.readings import Reading, read
+from nnrecipe.core.causes import Cause
+from nnrecipe.core.findings import Finding, Verdict
+from nnrecipe.core.spec import PositiveFloat, Spec
+
+SOURCE = "lecture: data preprocessing; Rabanser et al. 2019 (failing loudly)"
+AFFINE = 0.02
+"""1 - R2 of a line through quantiles over quantiles, up to which the one is an affine map of the
+other."""
+SAME = 0.6
+"""The area under the ROC curve up to which two splits are the same."""
+
+
+class ShiftCheck(Spec):
+    """Validation and test inputs are preprocessed as training's are, and are of the same kind."""
+
+    source: ClassVar[str] = SOURCE
+
+    kind: Literal["shift"] = "shift"
+    mean_shift: PositiveFloat = Field(
+        0.25, description="difference of the means of a channel, in spreads, that is reported"
+    )
+    spread_ratio: PositiveFloat = Field(
+        1.25, description="ratio of the spreads of a channel that is reported"
+    )
+
+    def check(self, bench: Bench) -> Iterator[Finding]:
+        """Compare the values channel by channel, then everything beyond affine maps of them.
+
+        Another normalisation is an affine map of the values: quantiles lie on a line over
+        quantiles, and once each split is standardized by itself, a classifier can't tell them
+        apart. As many examples of each class are compared, so other proportions don't count.
+        """
+        readings = bench.once(read)
+        for name, other in readings.others().items():
+            train, matching = matched(readings.train, other)
+            if not (_varies(train) and _varies(matching)):
+                continue
+            found = channels(train, matching)
+            # Random augmentation moves the moments as well, if not by much.
+            slack = 2.0 if readings.random else 1.0
+            differing = [
+                channel
+                for channel in found
+                if channel.differs(
+                    shift=slack * self.mean_shift, factor=1 + slack * (self.spread_ratio - 1)
+                )
+            ]
+            largest = max(differing or found, key=lambda channel: channel.distance)
+            told = _told(largest, len(found), images=is_image(other.inputs))
+            finding = None
+            if name == "val" and readings.fixed:
+                finding = _other_kind(bench, train, matching, told, differs=bool(differing))
+            if finding is None and differing:
+                finding = _other_scale(bench, name, differing, told)
+            yield finding or Finding(
+                check=f"train_{name}_shift",
+                verdict=Verdict.PASS,
+                measured=told,
+                expected="the same means and spreads",
+                source=SOURCE,
+            )
+
+
+def _other_kind(
+    bench: Bench, train: Reading, val: Reading, told: str, *, differs: bool
+) -> Finding | None:
+    """Validation that is told apart beyond affine maps, and for which training is no help."""
+    area = bench.once(apart)
+    if area < ALIKE:
+        return None
+    measured = f"a classifier tells training from validation (area under the curve {area:.2f})"
+    if is_image(train.inputs):
+        change, left = undone_by(Kernel(train.inputs, seed=bench.seed), train.inputs, val.inputs)
+        if left < SAME:
+            return _changed(change, f"{measured}, but not once validation is {change} ({left:.2f})")
+    lost = _lost(bench)
+    if lost is None and not (differs and area > 0.9):
+        return None
+    harm = "" if lost is None else f"; {lost}"
+    return Finding(
+        check="train_val_shift",
+        verdict=Verdict.WARN,
+        measured=f"{measured}, {told}{harm}",
+        expected="training and validation that can't be told apart",
+        cause=Cause.DISTRIBUTION_SHIFT,
+        confidence=0.6 if lost is None else min(0.9, 0.6 + 2 * (area - ALIKE)),
+        advice="Look at images of both splits side by side: one is noisy, blurred, or from "
+        "elsewhere. Draw both from the same source, or the validation score tells about another.",
+        source=SOURCE,
+    )
+
+
+def _changed(change: str, measured: str) -> Finding:
+    """Validation that is training's kind of images, but for one change to all of them."""
+    cause = Cause.PREPROCESSING_MISMATCH if change == REVERSED else Cause.DISTRIBUTION_SHIFT
+    return Finding(
+        check="train_val_shift",
+        verdict=Verdict.FAIL,
+        measured=measured,
+        expected="training and validation that can't be told apart",
+        cause=cause,
+        confidence=0.93,
+        advice=f"Validation images look like training's {change}: load both splits with the same "
+        "code.",
+        source=SOURCE,
+    )
+
+
+def _other_scale(bench: Bench, name: str, differing: list[Channel], told: str) -> Finding | None:
+    """Values of another scale, where nothing beyond that has been found.
+
+    Random augmentation may move values as well, but not along a line.
+    """
+    fixed = bench.once(read).fixed
+    affine = max(channel.misfit for channel in differing) < AFFINE
+    same = name == "val" and fixed and bench.once(apart) < SAME
+    if not (fixed or affine):
+        return None
+    largest = max(differing, key=lambda channel: channel.distance)
+    much = largest.factor > 2 or abs(largest.shift) > 1
+    mismatch = affine or same
+    return Finding(
+        check=f"train_{name}_shift",
+        verdict=Verdict.FAIL if same and much else Verdict.WARN,
+        measured=f"{told}; standardized, they are the same" if same else told,
+        expected="the same means and spreads",
+        cause=Cause.PREPROCESSING_MISMATCH if mismatch else Cause.DISTRIBUTION_SHIFT,
+        confidence=(0.95 if much else 0.85) if same else 0.75 if affine and much else 0.5,
+        advice=f"Preprocess {name} exactly as training, with the training statistics: set "
+        "data.normalize for all splits, or use the same Normalize in both transforms."
+        if mismatch
+        else f"The {name} split is drawn from elsewhere than training: its score tells about "
+        "there.",
+        source=SOURCE,
+    )
+
+
+def _lost(bench: Bench) -> str | None:
+    """In words, that training teaches less about validation than as much of validation itself."""
+    agreement = bench.once(agree)
+    if agreement is None:
+        return None
+    own, train = agreement.within_val, agreement.train
+    count = min(len(own.targets), len(train.targets))
+    got = agreement.learnt_from(torch.arange(count))
+    lost, error = own.better_than(got)
+    if lost > 0.03 + 2.5 * error or (got.at_chance and train.informed):
+        return f"validation teaches {own.told} about itself, training {got.score:.2f}"
+    return None
+
+
+def _told(channel: Channel, count: int, *, images: bool) -> str:
+    where = f" in the {'channel' if images else 'feature'} that differs most" if count > 1 else ""
+    means, spreads = f"means differ by {abs(channel.shift):.2f} spreads", f"{channel.factor:.2f}"
+    return f"{means}, spreads by a factor {spreads}{where}"
+
+
+def _varies(reading: Reading) -> bool:
+    """Whether there are inputs that differ, so that there is something to compare."""
+    inputs = reading.inputs.nan_to_num()
+    return len(inputs) > 1 and float((inputs - inputs[:1]).abs().max()) > 1e-6

@@ -1,0 +1,180 @@
+"""Whether it still matters where in an example its numbers stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from nnrecipe.checks.bench import Bench
+from nnrecipe.checks.data.agreement import FEWEST, Guesses, coded
+from nnrecipe.checks.data.kernel import Kernel, Ridge, is_image, standardized
+from nnrecipe.checks.data.readings import Reading, read
+from nnrecipe.core.causes import Cause
+from nnrecipe.core.findings import Finding, Verdict
+from nnrecipe.core.seeding import generator
+from nnrecipe.core.spec import Spec
+
+NEIGHBOURS = 0.1
+"""The correlation of adjacent pixels below which an image has no structure; photographs: 0.9."""
+EVEN = 1.5
+"""Variance of the positions' means over that of as many random numbers: 1 where all positions are
+alike; by far more in any data whose positions mean something."""
+PARTNERS = 0.5
+"""The correlation with its likest other position that pixels of natural images surpass."""
+MOST_POSITIONS, MOST_EXAMPLES = 1024, 1000
+SOURCE = "lecture: look at the data; Zhang et al. 2017, section 2 (shuffled pixels)"
+
+
+class StructureCheck(Spec):
+    """It matters where in an image a pixel stands."""
+
+    source: ClassVar[str] = SOURCE
+
+    kind: Literal["structure"] = "structure"
+
+    def check(self, bench: Bench) -> Iterator[Finding]:
+        """Shuffle the pixels of each image, where neighbours look unrelated: is anything lost?
+
+        If not, they have been shuffled before, or are noise. Images that are white noise by nature,
+        but tell about their class, lose what they tell.
+        """
+        gone = bench.once(destroyed)
+        if gone:
+            yield _gone(gone)
+            return
+        reading = bench.once(read).train
+        if not is_image(reading.inputs):
+            measured, permuted = "the examples are no images", False
+        else:
+            near = neighbours(standardized(reading.inputs))
+            measured = f"the correlation of neighbouring pixels is {near:.2f}"
+            permuted = near < NEIGHBOURS and partners(reading.inputs, reading.targets) > PARTNERS
+        yield Finding(
+            check="input_structure",
+            verdict=Verdict.WARN if permuted else Verdict.PASS,
+            measured=f"{measured}, but pixels further apart are alike" if permuted else measured,
+            expected="neighbouring pixels are alike, or pixels tell of the class by their place",
+            cause=Cause.INPUT_DESTROYED if permuted else None,
+            confidence=0.45 if permuted else 0.0,
+            advice="All images look as if their pixels were in one wrong order (a view or reshape "
+            "with the wrong dimensions): a convolution then finds nothing local."
+            if permuted
+            else "",
+            source=SOURCE,
+        )
+
+
+def _gone(gone: dict[str, Structure]) -> Finding:
+    name, structure = next(iter(gone.items()))
+    return Finding(
+        check="input_structure",
+        verdict=Verdict.FAIL,
+        measured=f"in {' and '.join(gone)}, neighbouring pixels are unrelated (correlation "
+        f"{structure.neighbours:.2f}), and shuffling the pixels of each image changes nothing: "
+        f"{structure.intact.told} before, {structure.shuffled.score:.2f} after",
+        expected="a loss when pixels are shuffled",
+        cause=Cause.INPUT_DESTROYED,
+        confidence=0.95,
+        advice=f"Show some {name} images as the model gets them (plots/inputs.png): each has its "
+        "pixels in an order of its own, or is noise. Look for a permutation, a reshape or an "
+        "uninitialized buffer in what makes them.",
+        source=SOURCE,
+    )
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What is left of the structure of a split's examples.
+
+    `neighbours` is the correlation of adjacent pixels within an image. `evenness` compares the
+    means of the positions with chance, see `EVEN`. `intact` and `shuffled` are the scores of a
+    classifier on the examples, and after the numbers of each are shuffled once more.
+    """
+
+    neighbours: float
+    evenness: float
+    intact: Guesses
+    shuffled: Guesses
+
+    @property
+    def gone(self) -> bool:
+        """Whether another shuffling of each example takes nothing away: it has had one already."""
+        lost = self.intact.score - self.shuffled.score
+        return lost < 0.02 + 3 * max(self.intact.error, self.shuffled.error)
+
+
+def destroyed(bench: Bench) -> dict[str, Structure]:
+    """The splits, of train and val, in which it doesn't matter where in an image a pixel stands."""
+    readings, found = bench.once(read), {}
+    for name, reading in (("train", readings.train), ("val", readings.val)):
+        structure = _structure(bench, reading)
+        if structure is not None and structure.gone:
+            found[name] = structure
+    return found
+
+
+def _structure(bench: Bench, reading: Reading) -> Structure | None:
+    """None where a look at the pixels shows that there is structure, as there nearly always is."""
+    inputs = standardized(reading.inputs)
+    if len(inputs) < FEWEST or not is_image(inputs) or not _differ(inputs):
+        return None
+    near, even = neighbours(inputs), evenness(inputs)
+    if near > NEIGHBOURS or even > EVEN:
+        return None
+    size = bench.outputs.size
+    draws = torch.rand(inputs.flatten(2).shape, generator=generator(bench.seed, "shuffle"))
+    order = draws[:, :1].expand_as(draws).argsort(2)
+    shuffled = inputs.flatten(2).gather(2, order).view_as(inputs)
+    intact, again = (
+        _guesses(values, reading.targets, size, seed=bench.seed) for values in (inputs, shuffled)
+    )
+    return Structure(near, even, intact, again)
+
+
+def neighbours(inputs: Tensor) -> float:
+    """The mean correlation of pixels beside and below each other, within images `[N, C, H, W]`."""
+    centred = inputs - inputs.mean((2, 3), keepdim=True)
+    scale = centred.square().mean().clamp_min(1e-12)
+    beside = (centred[..., 1:] * centred[..., :-1]).mean()
+    below = (centred[..., 1:, :] * centred[..., :-1, :]).mean()
+    return float((beside + below) / (2 * scale))
+
+
+def evenness(inputs: Tensor) -> float:
+    """How much the means of positions vary, over how much they would if all were alike."""
+    positions = inputs.flatten(2)  # [N, C, P]
+    centred = positions - positions.mean(2, keepdim=True)
+    by_chance = centred.var(0).mean() / len(inputs)
+    return float(centred.mean(0).var(1).mean() / by_chance.clamp_min(1e-12))
+
+
+def partners(inputs: Tensor, targets: Tensor) -> float:
+    """How much a position has to do with the likest of the others, over examples of one class.
+
+    The mean over positions of the largest absolute correlation; the means of the classes are taken
+    out if `targets: [N]` are classes. In natural images it is high wherever the pixels are put.
+    """
+    values = standardized(inputs[:MOST_EXAMPLES])[:, 0].flatten(1)[:, :MOST_POSITIONS].clone()
+    targets = targets[:MOST_EXAMPLES]
+    for label in targets.unique() if targets.ndim == 1 else ():
+        values[targets == label] -= values[targets == label].mean(0)
+    values = values[:, values.std(0) > 1e-3]
+    if values.shape[1] < 2:
+        return 0.0
+    values = values / values.norm(dim=0)
+    return float((values.T @ values).abs_().fill_diagonal_(0).amax(1).mean())
+
+
+def _guesses(inputs: Tensor, targets: Tensor, size: int, *, seed: int) -> Guesses:
+    kernel = Kernel(inputs, seed=seed)
+    view = kernel.view(inputs)
+    codes = coded(targets, max(size, int(targets.max()) + 1 if targets.ndim == 1 else 0))
+    return Guesses(Ridge(kernel(view, view)).left_out(codes), targets)
+
+
+def _differ(inputs: Tensor) -> bool:
+    return bool((inputs != inputs[:1]).any())

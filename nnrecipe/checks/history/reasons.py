@@ -1,0 +1,54 @@
+"""Why a training went wrong: a cause, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nnrecipe.checks.history.trained import Conditions, Trained
+from nnrecipe.core.causes import Cause
+
+HEAVY = 0.98
+"""The momentum from which a step is the sum of more than fifty gradients."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A cause, how sure it is, and what to do: in words, as overrides, at a line of code."""
+
+    cause: Cause
+    confidence: float
+    advice: str
+    change: tuple[str, ...] = ()
+    where: str = ""
+
+
+def too_large_steps(trained: Trained, *, confidence: float) -> Reason:
+    """The steps were too large: by their momentum where that is extreme, else by the rate."""
+    conditions, rate = trained.conditions, trained.learning_rate
+    if conditions.momentum >= HEAVY:
+        sums = 1 / max(1 - conditions.momentum, 1e-6)
+        return Reason(
+            Cause.MOMENTUM_TOO_HIGH,
+            confidence,
+            f"Lower the momentum (now {conditions.momentum:g}) to 0.9: a step sums up the last "
+            f"{sums:.0f} gradients, so that it goes on long after they have turned.",
+            conditions.change(optimizer__momentum=0.9),
+        )
+    return Reason(
+        Cause.LR_TOO_HIGH,
+        confidence,
+        f"Lower optimizer.lr (now {rate:g}), or let the probe choose with optimizer.lr: auto: "
+        "each step overshoots, and the next one is larger.",
+        conditions.change(optimizer__lr="auto"),
+    )
+
+
+def too_much_dropout(conditions: Conditions, *, confidence: float) -> Reason:
+    """So few units are left in a step that it teaches the network little."""
+    return Reason(
+        Cause.DROPOUT_TOO_HIGH,
+        confidence,
+        f"Lower the dropout (now {conditions.dropout:g}) to 0.5 or less: so few units are left in "
+        "a step that the network hardly learns from it.",
+        conditions.change(regularization__dropout=0.5),
+    )

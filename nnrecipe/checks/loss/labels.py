@@ -1,0 +1,97 @@
+"""Whether a loss pairs each output with its own target."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nnrecipe.checks.loss.judgement import Judgement, proof
+from nnrecipe.checks.loss.probe import LossProbe
+from nnrecipe.core.causes import Cause
+
+EXAMPLES = 16
+SHOWN = 5
+"""Labels that are listed before the list ends in dots."""
+
+
+def mispaired(probe: LossProbe) -> Judgement | None:
+    """Whose pull changes with an example's target: its own, another's, or nobody's."""
+    logits, targets = probe.logits(EXAMPLES, spread=0.5), probe.targets(EXAMPLES)
+    before = probe.pull(logits, targets)
+    changes = [
+        (probe.pull(logits, _with_another(targets, row, probe)) - before).norm(dim=1)
+        for row in range(EXAMPLES // 2)
+    ]
+    if max(float(change.max()) for change in changes) <= 1e-6 * float(before.norm(dim=1).max()):
+        return proof(
+            "the loss is the same whatever the targets",
+            Cause.LOSS_MISMATCH,
+            "The loss doesn't look at its second argument, so there is nothing to learn: compare "
+            "the outputs with the targets.",
+        )
+    told = [(row, change) for row, change in enumerate(changes) if bool(change.any())]
+    if not all(_is_others(change, row) for row, change in told):
+        return None
+    return proof(
+        "an example's target changes the pull on other examples as much as on its own",
+        Cause.MISALIGNED_LABELS,
+        "The loss pairs outputs with the targets of other examples: look for roll, sort or a "
+        "permutation in it, and for shapes [N] and [N, 1] that broadcast to [N, N].",
+    )
+
+
+def _is_others(change: Tensor, row: int) -> bool:
+    """Whether the pull changed elsewhere and not in `row`, or in most rows about as much.
+
+    A loss of the hardest examples alone may take up one in place of another: that is sound.
+    """
+    own, others = change[row], torch.cat([change[:row], change[row + 1 :]])
+    return bool(own < 0.01 * others.max()) or bool(others.median() > 0.5 * own)
+
+
+def _with_another(targets: Tensor, row: int, probe: LossProbe) -> Tensor:
+    """The targets, of which that of `row` is another."""
+    changed = targets.clone()
+    if probe.task == "single_label":
+        changed[row] = (targets[row] + 1) % probe.outputs.size
+    elif probe.task == "multi_label":
+        changed[row] = 1 - targets[row]
+    else:
+        spread = probe.outputs.target_std
+        changed[row] += torch.tensor(spread or 1.0, device=targets.device)
+    return changed
+
+
+def mismapped(probe: LossProbe) -> Judgement | None:
+    """Which output each label raises most, more than it would be raised otherwise."""
+    size = probe.outputs.size
+    if probe.task == "regression" and size == 1:
+        return None
+    count = 4 * size if probe.task == "single_label" else 256
+    targets = probe.targets(count)
+    response = _response(probe.pull(probe.logits(count, spread=0.01), targets), targets, probe)
+    largest, raised = response.max(1)
+    own = response.diagonal()
+    # A class that only lowers its own output has a weight below 0, which is another check's.
+    lowered = own.abs() > 1.01 * largest if probe.task == "single_label" else own >= 0
+    wrong = ((own < 0.99 * largest) & ~lowered).nonzero()[:, 0].tolist()
+    if not wrong:
+        return None
+    pairs = ", ".join(f"{label} raises {int(raised[label])}" for label in wrong[:SHOWN])
+    more = ", ..." if len(wrong) > SHOWN else ""
+    return proof(
+        f"{len(wrong)} of {size} labels raise another output than their own: {pairs}{more}",
+        Cause.LABEL_MAP_MISMATCH,
+        "The loss changes the labels before it compares: look for an offset, a permutation or a "
+        "table of classes in it, because predictions are read off with the labels as they are.",
+    )
+
+
+def _response(pull: Tensor, targets: Tensor, probe: LossProbe) -> Tensor:
+    """[size, width] How much each label's presence, or a larger value, raises each output."""
+    pull = pull.double()
+    if probe.task == "single_label":
+        present = probe.answers(targets)[:, : probe.outputs.size].double()
+        return present.T @ pull / present.sum(0)[:, None]
+    centered = targets.double() - targets.double().mean(0)
+    return centered.T @ pull / len(targets)

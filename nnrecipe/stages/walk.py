@@ -1,0 +1,48 @@
+"""The walk through the stages, and the gate that ends it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from nnrecipe.core.causes import Cause
+from nnrecipe.core.findings import StageResult, Verdict
+from nnrecipe.stages.run import Run
+
+
+def walk(run: Run, stages: Sequence[Any], *, gates: Sequence[str]) -> Iterator[StageResult]:
+    """Run the stages in turn; each result is also in `run.results` when it is yielded.
+
+    A failed stage whose kind is among the `gates` ends the walk, but for the diagnosis, which is
+    due then more than ever.
+    """
+    stopped = False
+    for stage in stages:
+        if stopped and stage.kind != "diagnosis":
+            continue
+        result = run.own.located(_timed(stage, run))
+        run.results.append(result)
+        yield result
+        stopped = stopped or _must_stop(result, gates)
+
+
+def _must_stop(result: StageResult, gates: Sequence[str]) -> bool:
+    """Whether the later stages are not to run.
+
+    Going on is of no use, whatever the gates, where labels have no output: there is no loss then.
+    """
+    if result.verdict is not Verdict.FAIL:
+        return False
+    if any(finding.cause is Cause.WRONG_OUTPUT_SIZE for finding in result.findings):
+        return True
+    return result.stage in gates
+
+
+def _timed(stage: Any, run: Run) -> StageResult:
+    started = time.perf_counter()
+    run.progress.begin(stage.kind)
+    result: StageResult = stage.run(run)
+    result = result.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
+    run.progress.end(result)
+    return result

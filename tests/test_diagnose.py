@@ -133,7 +133,7 @@ def test_everything_stays_bit_identical_and_training_goes_on_as_if_nothing_were(
         )
         model = network(seed=1).train()
         optimizer = adam(model)
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=40)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-4, total_steps=40)
         states = []
         for epoch in range(2):
             for inputs, targets in batches:
@@ -573,7 +573,8 @@ def test_the_report_is_printed_and_kept(tmp_path: Path, capsys: pytest.CaptureFi
 def test_no_stage_begins_when_the_time_is_over(capsys: pytest.CaptureFixture[str]) -> None:
     report = diagnose(network(), loader(), F.cross_entropy, seconds=0.0, show=True)
     assert [stage.stage for stage in report.stages] == ["wiring"]
-    assert "0 seconds are over" in capsys.readouterr().out
+    assert "0 seconds are over, so left out: data, sanity" in capsys.readouterr().out
+    assert "overfit" in report.stage("wiring").facts["left_out"]
 
 
 def test_a_model_that_is_trained_already_is_not_judged_as_a_start() -> None:

@@ -88,16 +88,19 @@ def _make_folder(folder: Path) -> None:
 def _examine(workplace: Workplace, folder: Path, progress: Progress, *, seconds: float) -> Report:
     """Walk the stages, and keep the report up to date in the folder."""
     stages = _stages(workplace, seconds=seconds)
+    kinds: list[str] = [stage.kind for stage in stages]
     report = Report.of(workplace.wiring.model, (), {})
     started = time.perf_counter()
     with Logbook(folder, NoTracking()) as logbook:
         run = _run(workplace, folder, logbook, progress)
-        for result in walk(run, stages, gates=[stage.kind for stage in stages]):
-            run.results[-1] = _without_changes(result)
+        for result in walk(run, stages, gates=kinds):
+            left = kinds[kinds.index(result.stage) + 1 :]
+            is_late = bool(left) and time.perf_counter() - started > seconds
+            run.results[-1] = _told(result, left_out=left if is_late else [])
             report = Report.of(workplace.wiring.model, run.results, {})
             write_report(report, folder)
-            if time.perf_counter() - started > seconds and result.stage != stages[-1].kind:
-                progress.say(f"{seconds:g} seconds are over: what is left is left out")
+            if is_late:
+                progress.say(f"{seconds:g} seconds are over, so left out: {', '.join(left)}")
                 break
     return report
 
@@ -129,10 +132,14 @@ def _run(workplace: Workplace, folder: Path, logbook: Logbook, progress: Progres
     )
 
 
-def _without_changes(result: StageResult) -> StageResult:
-    """There is no config here whose values could be changed."""
+def _told(result: StageResult, *, left_out: list[str]) -> StageResult:
+    """The result without changes of a config, as there is none, and with the stages that it ends.
+
+    Those are named in the last stage's facts, so that a report in part can be told from a whole.
+    """
     findings = tuple(finding.model_copy(update={"change": ()}) for finding in result.findings)
-    return result.model_copy(update={"findings": findings})
+    facts = result.facts | ({"left_out": left_out} if left_out else {})
+    return result.model_copy(update={"findings": findings, "facts": facts})
 
 
 @contextlib.contextmanager

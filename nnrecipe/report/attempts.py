@@ -18,6 +18,8 @@ from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE, read_metrics, read_r
 from nnrecipe.report.wording import clean, spoken
 
 _UNFINISHED = "unfinished: interrupted before its first stage ended"
+AFTER_ALL = "diagnosis"
+"""The stage that runs even where a gate has closed."""
 _NOT_RUN = "not run"
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 """What PyYAML raises; a `ValueError` for a date that is none, 2026-99-99, and for bad UTF-8."""
@@ -45,9 +47,11 @@ class Attempt:
         """`pass`, `warn`, `fail`, `stopped at sanity`, `pass up to train`; or why there is none."""
         if self.failure or self.report is None or not self.report.stages:
             return self.failure.partition(":")[0] or _NOT_RUN
-        last, verdict = self.report.stages[-1], self.report.verdict.value
-        if self._last_planned in (last.stage, None):
+        verdict = self.report.verdict.value
+        walked = [stage for stage in self.report.stages if stage.stage != AFTER_ALL]
+        if not walked or self._last_planned in (walked[-1].stage, None):
             return verdict
+        last = walked[-1]
         failed = last.verdict is Verdict.FAIL
         return f"stopped at {last.stage}" if failed else f"{verdict} up to {last.stage}"
 
@@ -64,8 +68,11 @@ class Attempt:
     @property
     def _last_planned(self) -> str | None:
         stages = self.config.get("stages")
-        last = stages[-1] if isinstance(stages, list) and stages else None
-        return last.get("kind") if isinstance(last, dict) else last
+        kinds = [
+            stage.get("kind") if isinstance(stage, dict) else stage
+            for stage in (stages if isinstance(stages, list) else [])
+        ]
+        return next((kind for kind in reversed(kinds) if kind != AFTER_ALL), None)
 
 
 def read_attempts(folders: Sequence[Path]) -> list[Attempt]:

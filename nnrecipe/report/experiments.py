@@ -56,11 +56,10 @@ def _paint(axes: Axes, ends: list[tuple[dict[str, Any], float, float]]) -> None:
         axes.plot([before], [place], marker="o", color=colour, markerfacecolor="none", markersize=5)
         axes.plot([after], [place], marker="o", color=colour, markersize=5.5)
         if not math.isnan(after):
-            right = math.isnan(before) or after >= before
+            right = before if before > after else after
             axes.annotate(
-                number(round(after, 2)), (after, place), (7 if right else -7, 0),
-                textcoords="offset points", fontsize=8, color=colour, va="center",
-                ha="left" if right else "right",
+                number(round(after, 2)), (right, place), (7, 0), textcoords="offset points",
+                fontsize=8, color=colour, va="center",
             )  # fmt: skip
     labels = [clean(str(row.get("experiment", "")), limit=LONGEST_LABEL) for row, *_ in ends]
     axes.set_yticks(range(len(ends)), labels)

@@ -14,7 +14,7 @@ from nnrecipe.report.meanings import MEANINGS
 from nnrecipe.report.store import CONFIG_FILE
 from nnrecipe.report.wording import GRAVEST_FIRST, clean, percent, spoken
 
-LONGEST_FURTHER_ADVICE = 120
+LONGEST_FURTHER_ADVICE = 80
 """Characters up to which the advice of a further finding is added to a cause's own."""
 MOST_FURTHER_ADVICE = 1
 SUREST = 0.99

@@ -54,9 +54,11 @@ class Landmarks:
             low, high = axes.get_ylim()
             axes.axhspan(self.chance, max(high, self.chance), color=BAD, alpha=0.08, linewidth=0)
             axes.set_ylim(low, high)
+            height = axes.transAxes.inverted().transform(axes.transData.transform((0, self.chance)))
+            place, side = (-3, "top") if height[1] > 0.5 else (3, "bottom")
             axes.annotate(
-                "guessing", (1, self.chance), (-3, -3), xycoords=("axes fraction", "data"),
-                textcoords="offset points", fontsize=8, ha="right", va="top",
+                "guessing", (1, self.chance), (-3, place), xycoords=("axes fraction", "data"),
+                textcoords="offset points", fontsize=8, ha="right", va=side,
             )  # fmt: skip
 
     def paint_best(self, axes: Axes, epochs: Sequence[float]) -> None:

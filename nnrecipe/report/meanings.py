@@ -79,8 +79,8 @@ MEANINGS: dict[Cause, str] = {
     Cause.DROPOUT_TOO_HIGH: "Dropout removes so much that what is left can't carry the signal.",
     Cause.BN_STATS: "Batch norm's running statistics don't fit the data, so the network computes "
     "something else in evaluation than in training.",
-    Cause.EVAL_INACTIVE: "eval() doesn't switch something random off, so the same input gives "
-    "another answer each time.",
+    Cause.EVAL_INACTIVE: "Something random stays on after eval(), so the same input gives another "
+    "answer each time.",
     Cause.WRONG_OUTPUT_SIZE: "The network's outputs don't match the targets in number or shape.",
     Cause.BOTTLENECK: "One layer is so narrow that what tells the classes apart doesn't fit "
     "through it.",

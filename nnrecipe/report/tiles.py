@@ -14,7 +14,7 @@ from nnrecipe.report.wording import clean, number, percent
 from nnrecipe.stages.mistakes import SHEET as MISTAKES
 from nnrecipe.stages.pictures import COLUMNS, INPUTS
 
-LONGEST_NAME, LONGEST_LABEL = 60, 24
+LONGEST_NAME, LONGEST_LABEL = 32, 24
 COARSE_PIXELS = 64
 MOST_BESIDE = 12
 """Up to so many tiles stand beside another picture."""
@@ -96,13 +96,14 @@ def _wrong(rows: Sequence[dict[str, Any]], cut: _Cut) -> Tiles:
 def _tile(uri: str, row: dict[str, Any], *, named: bool) -> Tile:
     probability = row.get("probability")
     of = str(row.get("label", row.get("value", ""))) if named else ""
+    said, true = number(row["predicted"]), number(row["true"])
     return Tile(
         uri=uri,
-        said=clean(number(row["predicted"]), limit=LONGEST_NAME),
+        said=clean(said, limit=LONGEST_NAME),
         sure=percent(probability) if isinstance(probability, float) else "",
-        true=clean(number(row["true"]), limit=LONGEST_NAME),
+        true=clean(true, limit=LONGEST_NAME),
         of=clean(of, limit=LONGEST_NAME),
-        title=f"example {row['example']}",
+        title=f"example {row['example']}: {clean(of)} {said} is {true}".replace(":  ", ": "),
     )
 
 

@@ -40,7 +40,7 @@ def words_of(target: Any, task: Task, names: Sequence[str]) -> str:
     """What a target says, in words: its class, its labels, or its values."""
     match task:
         case "single_label":
-            return names[target]
+            return str(names[target])
         case "multi_label":
             said = [name for name, is_true in zip(names, target, strict=True) if is_true > 0.5]
             return ", ".join(said) or "none"

@@ -161,7 +161,6 @@ def _conditions(run: Run, setup: TrainSetup) -> Conditions:
         averages_from=average.first_epoch(run.training.epochs)
         if isinstance(average, Swa)
         else None,
-        recipe=run.recipe,
     )
 
 

@@ -24,6 +24,7 @@ class Band(StrEnum):
 
     TOO_LOW = "too low"
     GOOD = "good"
+    UNSTABLE = "unstable"
     EXPLODING = "exploding"
 
 
@@ -77,17 +78,21 @@ def start_loss(model: nn.Module, loss: LossCallable, batches: Sequence[Batch]) -
         )
 
 
-def bands(rungs: Sequence[Rung], *, least: float = 0.1) -> dict[float, Band]:
+def bands(rungs: Sequence[Rung], *, least: float = 0.1, steady: float = 0.5) -> dict[float, Band]:
     """Sort rates into bands.
 
     Good: the loss fell by at least `least` of the fall that the best rate of the ladder made in as
-    many steps. Below the best rate the others are too low; above it, they explode. If the loss fell
-    nowhere, those that raised it explode.
+    many steps; of a rate above the best one it takes `steady`, or it is unstable. Below the best
+    rate the others are too low; above it, they explode. If the loss fell nowhere, those that raised
+    it explode.
     """
     best = max(rungs, key=lambda rung: rung.fall)
     sorted_into = {}
     for rung in rungs:
-        if best.fall > 0 and rung.fall >= least * best.fall:
+        enough = best.fall > 0 and rung.fall >= least * best.fall
+        if enough and rung.rate > best.rate and rung.fall < steady * best.fall:
+            sorted_into[rung.rate] = Band.UNSTABLE
+        elif enough:
             sorted_into[rung.rate] = Band.GOOD
         elif rung.rate > best.rate or rung.fall < -0.02 * abs(rung.start):
             sorted_into[rung.rate] = Band.EXPLODING

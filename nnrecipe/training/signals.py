@@ -219,7 +219,7 @@ def _norm(gradients: Sequence[Tensor]) -> float:
     """The mean norm of one example's gradient; 0 where none came back."""
     if not gradients:
         return 0.0
-    return gradients[0].detach().float().flatten(1).norm(dim=1).mean().item()
+    return float(gradients[0].detach().float().flatten(1).norm(dim=1).mean())
 
 
 def _range(name: str, values: Tensor) -> tuple[float, float]:

@@ -5,10 +5,14 @@ import pytest
 from report_samples import (
     HOSTILE,
     data_stage,
+    diagnosed_report,
+    diagnosis_stage,
     evaluate_stage,
     finding,
     healthy_report,
     metrics_lines,
+    mistakes,
+    sheet,
     stage,
     write_run,
 )
@@ -64,13 +68,16 @@ def test_the_page_opens_with_the_verdict_then_causes_metrics_and_stages(run_fold
     order = [
         "Nothing failed; 2 of 11 checks deserve a look.",
         "Most likely causes",
-        "init too large",
+        "Initialization too large",
         "60 % sure",
+        "The weights start so large",
+        "The last layer starts too large",
+        "sanity: loss at initialization",
         "Metrics",
         "97.22 %",
         "largest / smallest 1.05",
         "2.303 (ln 10)",
-        "The last layer starts too large",
+        "Evidence of cause 1, initialization too large",
         "Config",
         "kind: digits",
         "2.15.0",
@@ -100,6 +107,60 @@ def test_charts_and_pictures_stand_in_their_stages(run_folder):
     ]
     assert counts == [1, 0, 1, 1, 4, 1]  # data, sanity, overfit, lr_probe, train, evaluate
     assert 'class="coarse"' in text  # few pixels are enlarged
+
+
+def test_a_cause_has_its_remedy_and_links_to_its_evidence(tmp_path):
+    shown = page(write_run(tmp_path, diagnosed_report()))
+    for words in (
+        f"nnrecipe run {tmp_path}/config.yaml regularization.dropout=0.2 '~regularization.dropbl",
+        "net.py:12: self.drop = nn.Dropout(0.95)",
+        "Evidence diagnosis: experiment dropout too high skill 0.12",
+        "Explains learning rate probe: learning rate band",
+        "Brought about by cause 1, dropout too high",
+        "Draw the rare ones more often.",
+    ):
+        assert words in shown.text
+    assert "Raise optimizer.lr" not in shown.text  # a symptom's advice would mislead
+    assert shown.text.count("Set regularization.dropout: 0.2;") == 1
+    ids = {attributes["id"] for _, attributes in shown.tags if "id" in attributes}
+    links = {link[1:] for link in shown.links if link.startswith("#")}
+    assert {"cause-1", "finding-2-1", "finding-3-1"} <= ids & links
+    assert links <= ids
+    assert "1 of 3 helps." in shown.text
+
+
+def test_the_worst_mistakes_are_pictures_with_their_names(tmp_path):
+    folder = write_run(tmp_path, healthy_report())
+    facts = evaluate_stage().facts | {"worst_mistakes": list(mistakes())}
+    evaluated = evaluate_stage().model_copy(update={"facts": facts})
+    write_report(Report.of("x", [evaluated], {}), folder)
+    text = page(folder).text
+    assert "worst mistakes" in text  # a table, as there is no sheet
+    assert "The worst mistakes, worst first." not in text
+    (folder / "plots" / "mistakes.png").write_bytes(sheet())
+    shown = page(folder)
+    assert "The worst mistakes, worst first." in shown.text
+    assert "0 99 % is 1" in shown.text
+    pictures = [attributes for tag, attributes in shown.tags if tag == "img"]
+    assert sum("example" in picture["alt"] for picture in pictures) == 24
+    assert all(picture["src"].startswith("data:image/png;base64,") for picture in pictures)
+
+
+def test_training_examples_stand_with_their_labels(tmp_path):
+    seen = data_stage().model_copy(update={"facts": {"pictured": ["cat"] * 32}})
+    folder = write_run(tmp_path, Report.of("x", [seen], {}))
+    (folder / "plots" / "inputs.png").write_bytes(sheet(32))
+    shown = page(folder)
+    assert shown.text.count("cat") == 32
+    assert len([tag for tag, _ in shown.tags if tag == "img"]) == 32
+
+
+def test_what_passed_is_kept_short_and_what_did_not_comes_first(run_folder):
+    text = write_html(run_folder).read_text()
+    stage_at = text.index('id="stage-2"')
+    warn, passed = (text.index(kind, stage_at) for kind in ('class="loud"', 'class="quiet"'))
+    assert stage_at < warn < passed < text.index('id="stage-3"')
+    assert "CS231n notes: gradient checks" in text  # said once, below
 
 
 def test_a_run_that_failed_early_is_a_whole_page(tmp_path, failed):
@@ -138,10 +199,16 @@ def test_hostile_words_are_text_wherever_they_stand(words, tmp_path):
         confidence=0.5,
         advice=words,
         source=words,
+        change=(words,),
+        where=words,
     )
     facts = {words: words, "list": [words], "table": [{words: words}], "map": {words: 1}}
-    stages = [stage(words, sick, **facts), evaluate_stage([words, "dog"])]
+    judged = evaluate_stage([words, "dog"])
+    judged.facts["worst_mistakes"] = list(mistakes([words, "dog"]))
+    tried = diagnosis_stage([(words, words, 0.5, words)])
+    stages = [stage(words, sick, **facts), judged, tried]
     folder = write_run(tmp_path, Report.of(words, stages, {words: words}))
+    (folder / "plots" / "mistakes.png").write_bytes(sheet())
     (folder / "config.yaml").write_text(words)
     (folder / "environment.json").write_text('{"device": "<script>alert(1)</script>"}')
     shown = page(folder)

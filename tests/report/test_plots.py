@@ -6,7 +6,7 @@ from report_samples import HOSTILE, evaluate_stage, healthy_report, ladder, metr
 
 from nnrecipe.core.report import Report
 from nnrecipe.report.curves import training_plots
-from nnrecipe.report.drawing import INK, drawable, inline, power, wide
+from nnrecipe.report.drawing import INK, drawable, inline, log_axis, power, sketch, wide
 from nnrecipe.report.plots import (
     confusion_plots,
     draw_plots,
@@ -123,6 +123,17 @@ def test_inline_charts_take_the_page_s_ink_and_keep_their_ids_apart(healthy):
 def test_charts_do_not_change_from_one_drawing_to_the_next():
     first, second = (draw_plots(healthy_report(), list(metrics_lines(3))) for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize("figures", [(0.11, 0.13, 0.16), (0.02, 0.5, 0.6), (1e-6, 1.0, 1e6)])
+def test_a_log_axis_has_figures_however_little_it_spans(figures):
+    def paint(axes):
+        axes.plot(figures)
+        log_axis(axes, of="y")
+        axes.set_xticks([])
+
+    root = ElementTree.fromstring(sketch(paint))
+    assert 2 <= len([e for e in root.iter() if e.tag.endswith("text")]) <= 9
 
 
 def test_figures_for_axes():

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from report_samples import HOSTILE, failed_report, finding, healthy_report, stage
+from report_samples import HOSTILE, diagnosed_report, failed_report, finding, healthy_report, stage
 from rich.console import Console
 
 from nnrecipe.core.causes import Cause
@@ -27,8 +27,14 @@ def test_it_says_stages_remarks_causes_metrics_and_verdict(tmp_path, healthy):
         "lr_probe   pass",
         "warn      sanity/loss_at_init",
         "expected  2.303 (ln 10)",
-        "1.  60 %  init_too_large  sanity/loss_at_init",
+        "cause     1. initialization too large",
         "test accuracy        97.22 %",
+        "most likely causes",
+        "1. initialization too large  60 % sure  init_too_large",
+        "   The weights start so large",
+        "   advice   The last layer starts too large",
+        "   seen by  sanity/loss_at_init",
+        "   source   lecture: sanity checks, loss at chance",
         "WARN  Nothing failed; 2 of 11 checks deserve a look.",
         str(tmp_path / "report.html"),
     ]
@@ -37,16 +43,38 @@ def test_it_says_stages_remarks_causes_metrics_and_verdict(tmp_path, healthy):
 
 
 @pytest.mark.parametrize("width", [80, 40, 12])
-@pytest.mark.parametrize("report", [healthy_report(), failed_report(), healthy_report(HOSTILE)])
+@pytest.mark.parametrize(
+    "report", [healthy_report(), failed_report(), diagnosed_report(), healthy_report(HOSTILE)]
+)
 def test_no_line_is_wider_than_the_terminal_but_the_path(report, width, tmp_path):
-    *lines, path = printed(report, tmp_path, width=width).splitlines()
-    assert max(map(len, lines)) <= width
-    assert path == f"report  {tmp_path / 'report.html'}"
+    text, _, path = printed(report, tmp_path, width=width).partition("report  ")
+    assert max(map(len, text.splitlines())) <= width
+    assert path.splitlines()[0] == str(tmp_path / "report.html")
 
 
 def test_80_columns_cut_no_word_of_the_remarks(tmp_path, healthy):
     text = " ".join(printed(healthy, tmp_path).split())
     assert "init.kind: kaiming_normal for instance." in text
+
+
+def test_a_cause_says_what_to_change_and_the_last_line_tries_it(tmp_path):
+    report, config = diagnosed_report(), tmp_path / "config.yaml"
+    config.touch()
+    text = printed(report, tmp_path)
+    changes = "regularization.dropout=0.2 '~regularization.dropblock'"
+    assert f"   change    {changes}" in text
+    assert "   look at   net.py:12: self.drop = nn.Dropout(0.95)" in text
+    assert "   explains  lr_probe/lr_band" in text
+    assert text.endswith(f"try     nnrecipe run {config} {changes}\n")
+    assert "try  " not in printed(report, None)
+    assert "most likely cause\n" in text
+
+
+def test_advice_stands_with_the_cause_if_there_is_one(tmp_path):
+    text = printed(diagnosed_report(), tmp_path)
+    assert text.count("Set regularization.dropout: 0.2;") == 1
+    assert "Raise optimizer.lr" not in text
+    assert "advice    Draw the rare ones more often." in text
 
 
 @pytest.mark.parametrize("words", HOSTILE)

@@ -3,11 +3,9 @@ import math
 import pytest
 from report_samples import finding, stage
 
-from nnrecipe.core.causes import Cause
-from nnrecipe.core.findings import Verdict
 from nnrecipe.core.report import Report
 from nnrecipe.report.facts import lay_out
-from nnrecipe.report.wording import advice_on, clean, duration, headline, metric, number, spoken
+from nnrecipe.report.wording import clean, duration, headline, metric, number, sentence, spoken
 
 
 @pytest.mark.parametrize(
@@ -49,6 +47,10 @@ def test_control_characters_are_gone_and_long_texts_cut():
 def test_codes_are_spelled_out():
     assert spoken("lr_too_high") == "learning rate too high"
     assert spoken("val_loss") == "validation loss"
+    assert spoken("init_too_large") == "initialization too large"
+    assert spoken("dead_relu") == "dead ReLU"
+    assert sentence("R2 of a Test") == "R2 of a Test"
+    assert sentence("dead ReLU") == "Dead ReLU"
 
 
 def test_the_headline_says_what_happened(healthy, failed):
@@ -56,22 +58,7 @@ def test_the_headline_says_what_happened(healthy, failed):
     assert headline(failed).startswith("1 of 2 checks failed, first in sanity. Most likely: init")
     assert headline(healthy).startswith("Nothing failed; 2 of 11 checks deserve a look.")
     assert headline(healthy).endswith("Test accuracy 97.22 %.")
-    assert headline(Report.of("x", [], {"test_r2": 0.98765})).endswith("Test r2 0.9877.")
-
-
-def test_advice_on_a_cause_is_the_gravest_first_and_said_once():
-    def seen(verdict, confidence, advice):
-        cause = Cause.INIT_TOO_LARGE
-        return finding("check", verdict, cause=cause, confidence=confidence, advice=advice)
-
-    findings = [
-        seen(Verdict.WARN, 0.9, "third"),
-        seen(Verdict.FAIL, 0.5, "second"),
-        seen(Verdict.FAIL, 0.8, "first"),
-        seen(Verdict.WARN, 0.1, "first"),
-    ]
-    report = Report.of("x", [stage("sanity", *findings)], {})
-    assert advice_on(report.diagnosis[0], report) == ["first", "second", "third"]
+    assert headline(Report.of("x", [], {"test_r2": 0.98765})).endswith("Test R2 0.9877.")
 
 
 def test_facts_become_values_and_tables():
@@ -94,9 +81,29 @@ def test_facts_become_values_and_tables():
         "matrix": "2 rows",
     }
     per_class, rows = sheet.tables
-    assert per_class.heads == ("", "recall", "f1")
-    assert per_class.rows == (("cat", "0.5", "-"), ("dog", "1", "-"))
+    assert per_class.heads == ("", "recall", "F1")
+    assert per_class.rows == (("cat", "50.00 %", "-"), ("dog", "100.00 %", "-"))
     assert (rows.heads, rows.rows) == (("learning rate", "band"), (("0.1", "good"),))
+
+
+def test_facts_have_the_units_that_their_names_tell():
+    facts = {"train_accuracy_clean": 0.98765, "spent": 12.34, "loss": 0.5, "accuracy": math.nan}
+    assert dict(lay_out(facts).values) == {
+        "train accuracy clean": "98.77 %",
+        "spent": "12.3 s",
+        "loss": "0.5",
+        "accuracy": "nan",
+    }
+
+
+def test_tables_that_are_long_or_drawn_are_folded():
+    def folded(name, rows):
+        (table,) = lay_out({name: [{"a": place} for place in range(rows)]}).tables
+        return table.folded
+
+    assert not folded("per_class", 12)
+    assert folded("per_class", 13)
+    assert folded("ladder", 3)
 
 
 def test_long_tables_say_what_they_leave_out():

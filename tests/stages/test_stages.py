@@ -178,10 +178,10 @@ def test_the_probe_judges_the_declared_rate(
 def test_a_rate_fails_only_if_the_loss_is_lost_at_once(
     end: float, warmup: float, verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rung(_run: Run, rate: float, _batches: object, start: float) -> Rung:
-        return Rung(rate, start, end if rate >= 0.1 else start * (1 - rate))
+    def rung(_climber: object, rate: float) -> Rung:
+        return Rung(rate, 1.4, end if rate >= 0.1 else 1.4 * (1 - rate))
 
-    monkeypatch.setattr("nnrecipe.stages.lr_probe._rung", rung)
+    monkeypatch.setattr("nnrecipe.stages.lr_probe._Climber.__call__", rung)
     run = _run(tmp_path, learning_rate=0.2)
     run.scheduler = Constant(warmup=warmup)
     (result,) = _walk(run, LrProbeStage())

@@ -58,9 +58,7 @@ def _fit(
     bench = make_bench(**changes)
     setup = bench.setup(bench.make_model(), lr=rate, monitor_every=every)
     if adam:
-        object.__setattr__(
-            setup, "optimizer", torch.optim.Adam(setup.model.parameters(), lr=rate)
-        )
+        object.__setattr__(setup, "optimizer", torch.optim.Adam(setup.model.parameters(), lr=rate))
     training = TrainingSpec(epochs=epochs, batch_size=32)
     average = NoAveraging().build(setup.model, epochs=epochs)
     return list(

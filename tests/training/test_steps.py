@@ -99,7 +99,9 @@ def test_a_sample_measures_the_step() -> None:
     before = {path: p.detach().clone() for path, p in model.named_parameters()}
     (record,) = train_steps(_setup(model, monitor_every=1), _batches(1))
     assert record.sample is not None
-    ratios, norms = record.sample.by_path()
+    reading = record.sample.read()
+    ratios, norms = reading.update_ratio, reading.gradient_norm
+    assert reading.batch_loss == record.loss.item()
     assert set(ratios) == set(norms) == {"0.weight", "3.weight"}
     for path, parameter in model.named_parameters():
         if path in ratios:
@@ -127,7 +129,7 @@ def test_frozen_weights_are_not_sampled() -> None:
     model[0].weight.requires_grad_(False)
     (record,) = train_steps(_setup(model, monitor_every=1), _batches(1))
     assert record.sample is not None
-    assert record.sample.paths == ("3.weight",)
+    assert set(record.sample.read().update_ratio) == {"3.weight"}
 
 
 def test_bf16_computes_the_forward_pass_in_bf16() -> None:

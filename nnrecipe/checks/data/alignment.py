@@ -19,6 +19,8 @@ from nnrecipe.data import Split
 SOURCE = "CS231n notes: look at the data; Zhang et al. 2017 (random labels)"
 LEARNABLE = 0.15
 """How far above chance a score shows that a split's targets can be learnt."""
+FEWEST = 100
+"""Training examples from which something must be learnt if there is something to learn."""
 MANY = 300
 """Training images from which it is odd that they should tell nothing about their targets."""
 SHIFTS = (1, -1, 2, -2)
@@ -47,7 +49,9 @@ def _in_train(bench: Bench, agreement: Agreement) -> Finding | None:
     if slip is not None:
         return _slipped(*slip, "training")
     if within_val.score > within_val.chance + LEARNABLE:
-        return _unrelated("training", agreement) if _comparable(bench) else None
+        # Of few examples a little may be learnt that shows only in the many of validation.
+        nothing = agreement.val.at_chance and len(readings.train) >= FEWEST
+        return _unrelated("training", agreement) if nothing and _comparable(bench) else None
     if within_val.at_chance and is_image(readings.train.inputs) and len(readings.train) >= MANY:
         return Finding(
             check="label_alignment",

@@ -58,7 +58,7 @@ class AmountCheck(Spec):
 
     kind: Literal["amount"] = "amount"
     few: Count = Field(
-        80, description="training examples a class (or label, or number) below which they are few"
+        80, description="training examples of the largest class (or label) below which they are few"
     )
     gain: Fraction = Field(
         0.02, description="what the last doubling brought a simple classifier, if few are too few"
@@ -70,11 +70,12 @@ class AmountCheck(Spec):
         Where parameters are declared frozen, somebody else's data have taught the network.
         """
         count, val = len(bench.data.train), len(bench.data.val)
-        each = count / bench.outputs.size
+        # Few of one class but not of another are another fault.
+        each = max(bench.outputs.class_counts, default=count)
         curve = bench.once(learning_curve)
         rises = count < FEWEST if curve is None else curve.gain > self.gain + curve.error
         short = each < self.few and rises and not bench.frozen
-        told = f"{count} training examples, {each:.3g} for each output"
+        told = f"{count} training examples, at most {each} of a kind"
         if curve is not None:
             told += f"; a simple classifier scores {curve.half:.2f} with half, {curve.whole:.2f} with all"
         # Nobody holds out more than is trained on, but for a mistake.
@@ -83,7 +84,7 @@ class AmountCheck(Spec):
             check="amount",
             verdict=Verdict.WARN if short else Verdict.PASS,
             measured=told,
-            expected=f"{self.few} for each, or no more to gain by doubling",
+            expected=f"{self.few} of each kind, or no more to gain by doubling",
             cause=Cause.TOO_LITTLE_DATA if short else None,
             confidence=confidence if short else 0.0,
             advice="Check that the training split is whole (data.limit, a Subset, the wrong file): "

@@ -81,7 +81,7 @@ class DuplicatesCheck(Spec):
             measured=f"{worst.conflicting:.1%} of the examples have a twin of another class",
             expected=f"below {self.conflicting:.0%}",
             cause=Cause.CLASS_OVERLAP if conflict and not by_chance else None,
-            confidence=0.6 if conflict and not by_chance else 0.0,
+            confidence=(0.8 if worst.conflicting > 0.05 else 0.6) if conflict and not by_chance else 0.0,
             advice="Look at these pairs: one of the two labels is wrong, or the classes overlap "
             "and need a rule, or several labels an example (data.task: multi_label)."
             if conflict and not by_chance

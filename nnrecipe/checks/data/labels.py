@@ -15,10 +15,15 @@ from nnrecipe.checks.data.label_maps import corrected, label_map, told
 from nnrecipe.checks.data.noise import Estimate, against_val, among_sure, is_random
 from nnrecipe.checks.data.readings import read
 from nnrecipe.checks.data.strength import lesson
+from nnrecipe.checks.data.structure import destroyed
+from nnrecipe.checks.data.twins import twins
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.spec import Fraction, Spec
 
+LEAKED, KEPT = 0.05, 0.5
+"""Shares of copies in validation, and of what augmentation leaves, up to and from which training
+and validation compare."""
 SOURCE = "CS231n notes: baselines; Northcutt et al. 2021 (confident learning)"
 
 
@@ -53,7 +58,7 @@ class LabelsCheck(Spec):
 
     def _noisy(self, bench: Bench, agreement: Agreement) -> Finding | None:
         """Training's labels against validation's; or against what sure guesses say, in both."""
-        if _unreadable(bench):
+        if _confounded(bench):
             return None
         classes = bench.outputs.size
         compared = against_val(agreement, classes=classes)
@@ -61,7 +66,8 @@ class LabelsCheck(Spec):
         certain = min(compared.at_least(2.5), bound.at_least(2))
         if certain > self.noise:
             return self._noise(compared, "", agreement, fails=certain > self.failing)
-        if bound.at_least(3) > 2 * self.noise and is_random(agreement.train):
+        random = is_random(agreement.train)
+        if random and bound.at_least(3) > 2 * self.noise and agreement.train.informed:
             return self._noise(bound, ", and of validation's,", agreement, fails=False)
         return None
 
@@ -82,10 +88,16 @@ class LabelsCheck(Spec):
         )
 
 
-def _unreadable(bench: Bench) -> bool:
-    """Whether the training Dataset's own augmentation may be why its labels seem wrong."""
+def _confounded(bench: Bench) -> bool:
+    """Whether validation is guessed better than training for a reason other than its labels.
+
+    It may have been copied from training, or there may be little left to see in training.
+    """
+    val = bench.once(twins).get("val")
+    if (val is not None and val.share > LEAKED) or bench.once(destroyed):
+        return True
     found = bench.once(lesson) if bench.once(read).random else None
-    return found is not None and (found.kept < 0.5 or found.drowned)
+    return found is not None and (found.kept < KEPT or found.drowned)
 
 
 def _renamed(bench: Bench, agreement: Agreement) -> Finding | None:

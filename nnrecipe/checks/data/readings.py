@@ -20,6 +20,8 @@ TRAIN, OTHERS, AGAIN, AUGMENTED = 2000, 1000, 200, 1000
 """Examples of the training split, of the others, those that are read again, and augmented ones."""
 LARGEST_SIDE = 64
 """In pixels. Larger images are averaged over squares: what is asked here shows in small ones."""
+REPEATED_IMAGES, REPEATED_ROWS = 0.5, 0.95
+"""Shares of the examples that are the same one, from which inputs are as good as constant."""
 CHUNK = 100
 PATIENCE = 3.0
 """Seconds after which a split that is slow to read has been read enough."""
@@ -46,6 +48,22 @@ class Reading:
     def at(self, indices: Tensor) -> Reading:
         """Those at `indices: [M]`, or where a mask `[N]` is true."""
         return Reading(self.inputs[indices], self.targets[indices], self.places[indices])
+
+    @cached_property
+    def repeated(self) -> float:
+        """The share of the examples that are the same as the most frequent one."""
+        numbers = self.inputs.nan_to_num(0.0, 0.0, 0.0).flatten(1)
+        weights = torch.linspace(0.5, 1.5, numbers.shape[1])
+        _, counts = (numbers @ weights).unique(return_counts=True)
+        return float(counts.max()) / len(numbers)
+
+    @property
+    def constant(self) -> bool:
+        """Whether there is too little difference between examples to tell anything from it.
+
+        Rows of a few values may well coincide; half of all images don't.
+        """
+        return self.repeated >= (REPEATED_IMAGES if self.inputs.ndim == 4 else REPEATED_ROWS)
 
     def changes(self, other: Reading) -> Tensor:
         """[N] Which of the examples are others in a second reading of the same places."""

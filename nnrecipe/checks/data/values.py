@@ -68,9 +68,11 @@ class ScaleCheck(Spec):
     def check(self, bench: Bench) -> Iterator[Finding]:
         """Compare the root mean square and the spread with the bounds; each channel's as well."""
         reading = bench.once(read).train
-        inputs = reading.inputs[torch.isfinite(reading.inputs)]
-        if not len(inputs):
+        if not reading.inputs.isfinite().any():
             return
+        inputs = reading.inputs
+        if not bool(inputs.sum().isfinite()):
+            inputs = inputs[inputs.isfinite()]
         size, spread = float(inputs.square().mean().sqrt()), float(inputs.std())
         mean, spreads = (values.flatten() for values in moments(reading.inputs))
         sizes = (mean.square() + spreads.square()).sqrt()
@@ -120,12 +122,9 @@ class ConstantCheck(Spec):
         for name, reading in {"train": bench.once(read).train, **bench.once(read).others()}.items():
             if len(reading) < 2:
                 continue
-            inputs = reading.inputs.nan_to_num(0.0, 0.0, 0.0).flatten(1)
-            same, most = _spread(inputs), _commonest(inputs)
-            # Rows of few values may coincide by chance; images don't.
-            frequent = 0.5 if is_image(reading.inputs) else 0.95
-            fault = same <= 1e-6 or most >= frequent or (is_image(reading.inputs) and same < 1e-3)
-            proved = same <= 1e-6 or most >= frequent
+            same = _spread(reading.inputs.nan_to_num(0.0, 0.0, 0.0).flatten(1))
+            proved = same <= 1e-6 or reading.constant
+            fault = proved or (is_image(reading.inputs) and same < 1e-3)
             yield Finding(
                 check="inputs_differ" if name == "train" else f"inputs_differ_{name}",
                 verdict=Verdict.PASS
@@ -134,7 +133,7 @@ class ConstantCheck(Spec):
                 if proved and name == "train"
                 else Verdict.WARN,
                 measured=f"examples differ by {same:.2g} of their size, "
-                f"{most:.0%} of {len(inputs)} are the same one",
+                f"{reading.repeated:.0%} of {len(reading)} are the same one",
                 expected="examples that differ, none of them frequent",
                 cause=Cause.CONSTANT_INPUT if fault else None,
                 confidence=(0.98 if proved else 0.7) if fault else 0.0,
@@ -165,11 +164,3 @@ def _spread(inputs: Tensor) -> float:
     center = inputs.mean(0)
     away = (inputs - center).square().mean().sqrt()
     return float(away / inputs.square().mean().sqrt().clamp_min(1e-12))
-
-
-def _commonest(inputs: Tensor) -> float:
-    """The share of the examples `[N, F]` that are the same as the most frequent one."""
-    weights = torch.linspace(0.5, 1.5, inputs.shape[1], dtype=torch.float64)
-    prints = (inputs.double() * weights).sum(1)
-    _, counts = prints.unique(return_counts=True)
-    return float(counts.max()) / len(inputs)

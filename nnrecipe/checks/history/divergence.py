@@ -49,7 +49,6 @@ def judge_divergence(trained: Trained) -> Finding:
         confidence=reason.confidence,
         advice=reason.advice,
         source=SOURCE,
-        change=reason.change,
         where=reason.where,
     )
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from nnrecipe.checks.history.reasons import Reason, too_much_dropout
+from nnrecipe.checks.history.reasons import Reason, too_much_dropout, too_small_batches
 from nnrecipe.checks.history.settings import STRONG_DROPOUT
-from nnrecipe.checks.history.trained import Trained
+from nnrecipe.checks.history.trained import Conditions, Trained
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 
@@ -136,7 +136,7 @@ def judge_hardship(trained: Trained) -> Iterator[Finding]:
     harder = (before + after) / 2 - clean
     reason = None
     if eased > HARDER:
-        reason = _of_training(trained)
+        reason = _of_training(trained.conditions)
     elif harder > HARDER:
         reason = Reason(
             Cause.AUGMENTATION_TOO_STRONG,
@@ -158,49 +158,42 @@ def judge_hardship(trained: Trained) -> Iterator[Finding]:
     )
 
 
-def _of_training(trained: Trained) -> Reason:
-    conditions = trained.conditions
+def _of_training(conditions: Conditions) -> Reason:
+    """What makes training harder: batch norms over next to nothing, dropout, or augmentation."""
+    if conditions.has_small_batch_norm:
+        return too_small_batches(conditions, confidence=0.7)
     strong = conditions.dropout >= STRONG_DROPOUT
-    dropout = too_much_dropout(conditions, confidence=0.6 if strong else 0.4)
-    if strong or not conditions.augmented:
-        return dropout
-    return Reason(
-        Cause.AUGMENTATION_TOO_STRONG,
-        0.6,
-        "Make data.augment weaker, and look at the pictures of a training batch: the network gets "
-        "the same examples right as they are, and not as they are changed.",
-    )
+    if conditions.augmented and not strong:
+        return Reason(
+            Cause.AUGMENTATION_TOO_STRONG,
+            0.6,
+            "Make data.augment weaker, and look at the pictures of a training batch: the network "
+            "gets the same examples right as they are, and not as they are changed.",
+        )
+    return too_much_dropout(conditions, confidence=0.6 if strong else 0.4)
 
 
 def judge_swings(trained: Trained) -> Iterator[Finding]:
-    """Batch norms over a few examples: validation goes up and down while training is steady."""
+    """Batch norms over a few examples: validation goes up and down, or is behind training."""
     conditions = trained.conditions
     scores = [validation.headline[1] for _, validation in trained.epochs()]
-    if not 1 < conditions.norm_batch <= SMALL_BATCH or len(scores) < 3:
+    if not conditions.has_small_batch_norm or len(scores) < 2:
         return
-    falls = [max(scores[:place]) - scores[place] for place in range(1, len(scores))]
-    swing = max(falls)
+    swing = max(max(scores[:place]) - scores[place] for place in range(1, len(scores)))
     swings = swing > max(0.03, 3 * trained.noise)
-    bad = swings or trained.is_behind(0.1) or trained.is_poor
+    bad = swings or trained.is_behind(HARDER) or trained.is_poor
+    reason = too_small_batches(conditions, confidence=0.7) if bad else None
     yield Finding(
         check="small_batch_norm",
         verdict=Verdict.WARN if bad else Verdict.PASS,
         measured=f"batch norms over {conditions.norm_batch} examples; validation fell by up to "
-        f"{swing:.3f} below what it had reached",
+        f"{max(swing, 0.0):.3f} below what it had reached",
         expected="statistics of 16 examples or more",
-        cause=Cause.BN_SMALL_BATCH if bad else None,
-        confidence=0.7 if bad else 0.0,
-        advice="Raise training.batch_size, or use norm: group, which needs no batch: the mean "
-        f"of {conditions.norm_batch} examples is so noisy that the running one doesn't fit it."
-        if bad
-        else "",
+        cause=None if reason is None else reason.cause,
+        confidence=0.0 if reason is None else reason.confidence,
+        advice="" if reason is None else reason.advice,
         source="Wu & He 2018, Group Normalization, figure 1",
-        change=conditions.change(training__batch_size=32) if bad else (),
     )
-
-
-SMALL_BATCH = 4
-"""Examples in a batch whose mean and variance say little of the others."""
 
 
 def judge_average(trained: Trained) -> Iterator[Finding]:

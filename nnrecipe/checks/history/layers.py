@@ -121,7 +121,6 @@ def _stuck_units(
         confidence=0.0 if reason is None else reason.confidence,
         advice="" if reason is None else reason.advice,
         source="lecture: activation functions",
-        change=() if reason is None else reason.change,
     )
 
 

@@ -58,7 +58,6 @@ def judge_progress(trained: Trained) -> Finding:
         confidence=0.0 if reason is None else reason.confidence,
         advice="" if reason is None else reason.advice,
         source=SOURCE,
-        change=() if reason is None else reason.change,
     )
 
 
@@ -81,7 +80,8 @@ def _no_reason(trained: Trained) -> Reason:
 
 def judge_killing(trained: Trained) -> Iterator[Finding]:
     """Large steps that killed units of a network which learned nonetheless, below its abilities."""
-    if trained.is_poor or trained.largest_ratio <= LARGE_STEP:
+    small = trained.conditions.has_small_batch_norm  # which is reason enough
+    if trained.is_poor or small or trained.largest_ratio <= LARGE_STEP:
         return
     start, end = trained.dead_at_the_start, trained.dead_at_the_end
     killed = [path for path in end if end[path] - start.get(path, 0.0) > KILLED]
@@ -100,7 +100,6 @@ def judge_killing(trained: Trained) -> Iterator[Finding]:
         confidence=reason.confidence,
         advice=reason.advice,
         source="lecture: activation functions, dead ReLU",
-        change=reason.change,
     )
 
 
@@ -126,7 +125,6 @@ def judge_oscillation(trained: Trained) -> Iterator[Finding]:
         confidence=0.0 if reason is None else reason.confidence,
         advice="" if reason is None else reason.advice,
         source="AutoTrainer (Zhang et al. 2021), table 1",
-        change=() if reason is None else reason.change,
     )
 
 
@@ -179,7 +177,6 @@ def judge_length(trained: Trained) -> Iterator[Finding]:
         confidence=reason.confidence if bad else 0.0,
         advice=reason.advice if bad else "",
         source=SOURCE,
-        change=reason.change if bad else (),
     )
 
 
@@ -190,5 +187,4 @@ def _too_short(trained: Trained) -> Reason:
         0.6,
         f"Train for longer (training.epochs: {epochs}): the loss was still falling when the "
         "training ended, and with more steps the model goes on to improve.",
-        trained.conditions.change(training__epochs=epochs),
     )

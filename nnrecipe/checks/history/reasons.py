@@ -13,12 +13,11 @@ HEAVY = 0.98
 
 @dataclass(frozen=True)
 class Reason:
-    """A cause, how sure it is, and what to do: in words, as overrides, at a line of code."""
+    """A cause, how sure it is, what to do, and the line of code to look at."""
 
     cause: Cause
     confidence: float
     advice: str
-    change: tuple[str, ...] = ()
     where: str = ""
 
 
@@ -32,14 +31,12 @@ def too_large_steps(trained: Trained, *, confidence: float) -> Reason:
             confidence,
             f"Lower the momentum (now {conditions.momentum:g}) to 0.9: a step sums up the last "
             f"{sums:.0f} gradients, so that it goes on long after they have turned.",
-            conditions.change(optimizer__momentum=0.9),
         )
     return Reason(
         Cause.LR_TOO_HIGH,
         confidence,
         f"Lower optimizer.lr (now {rate:g}), or let the probe choose with optimizer.lr: auto: "
         "each step overshoots, and the next one is larger.",
-        conditions.change(optimizer__lr="auto"),
     )
 
 
@@ -50,5 +47,14 @@ def too_much_dropout(conditions: Conditions, *, confidence: float) -> Reason:
         confidence,
         f"Lower the dropout (now {conditions.dropout:g}) to 0.5 or less: so few units are left in "
         "a step that the network hardly learns from it.",
-        conditions.change(regularization__dropout=0.5),
+    )
+
+
+def too_small_batches(conditions: Conditions, *, confidence: float) -> Reason:
+    """Batch norms whose statistics are those of a few examples."""
+    return Reason(
+        Cause.BN_SMALL_BATCH,
+        confidence,
+        "Raise training.batch_size to 16 or more, or use norm: group, which needs no batch: the "
+        f"mean of {conditions.norm_batch} examples is so noisy that it drowns what they are.",
     )

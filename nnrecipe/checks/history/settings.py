@@ -108,7 +108,6 @@ def judge_settings(trained: Trained) -> Iterator[Finding]:
         confidence=0.0 if reason is None else reason.confidence,
         advice="" if reason is None else reason.advice,
         source="lecture: babysitting the learning process",
-        change=() if reason is None else reason.change,
     )
 
 
@@ -131,38 +130,33 @@ def _measured(suspect: Suspect, trained: Trained) -> str:
 
 def reason_of(suspect: Suspect, trained: Trained, *, confidence: float) -> Reason:
     """The cause that a suspect stands for, and what to do about it."""
-    conditions, limits = trained.conditions, trained.conditions.limits
     match suspect:
         case Suspect.MOMENTUM:
             return too_large_steps(trained, confidence=confidence)
         case Suspect.EPS:
-            cause, change = Cause.ADAM_EPS, conditions.change(optimizer__eps=USUAL_EPS)
+            cause = Cause.ADAM_EPS
             advice = (
-                f"Set optimizer.eps to {USUAL_EPS:g} (now {conditions.eps:g}): it outweighs the "
-                "gradients' own size in the denominator, so that steps shrink with the gradient."
+                f"Set optimizer.eps to {USUAL_EPS:g} (now {trained.conditions.eps:g}): it "
+                "outweighs the gradients' own size in the denominator, so steps shrink with them."
             )
         case Suspect.CLIPPING:
             cause = Cause.CLIP_TOO_SMALL
-            change = conditions.change(
-                **({} if limits.gradient_norm is None else {"training__clip_norm": 1.0}),
-                **({} if limits.gradient_value is None else {"training__clip_value": "null"}),
-            )
             advice = (
                 "Raise training.clip_norm (1.0 is usual) or leave clipping out: it cuts nearly "
                 "every gradient to a fraction of its size, which is a lower learning rate in "
                 "disguise."
             )
         case Suspect.SCHEDULE:
-            cause, change = Cause.SCHEDULE_TOO_FAST, ()
+            cause = Cause.SCHEDULE_TOO_FAST
             advice = (
                 "Let the learning rate fall more slowly (scheduler: cosine spans the whole "
                 "training): it was below a hundredth of its peak when most of the training was "
                 "still to come."
             )
         case _:
-            cause, change = Cause.OVER_REGULARIZED, conditions.change(optimizer__weight_decay=1e-4)
+            cause = Cause.OVER_REGULARIZED
             advice = (
                 "Lower optimizer.weight_decay, regularization.l2 or l1 (1e-4 is usual): the "
                 "pull towards zero outweighs what the loss asks for, and the weights vanish."
             )
-    return Reason(cause, confidence, advice, change)
+    return Reason(cause, confidence, advice)

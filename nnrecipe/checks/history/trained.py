@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import median
@@ -24,6 +24,7 @@ LEAST_SAMPLES = 3
 LEAST_STEPS = 100
 """Optimizer steps before a loss that doesn't fall is held against the model."""
 
+SMALL_BATCH = 4
 POOR = 0.3
 """The share of the way from guessing to all right below which a model has learned little."""
 
@@ -49,21 +50,11 @@ class Conditions:
     limits: Limits = field(default_factory=Limits)
     norm_batch: int = 0
     averages_from: int | None = None
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-
-    def change(self, **values: object) -> tuple[str, ...]:
-        """Overrides for those keys, dots written as `__`, that the recipe has."""
-        overrides = []
-        for name, value in values.items():
-            section, _, key = name.partition("__")
-            if key in self.recipe.get(section, {}):
-                overrides.append(f"{section}.{key}={value}")
-        return tuple(overrides)
 
     @property
-    def disturbed(self) -> bool:
-        """Whether the model is trained on something harder than what it is evaluated on."""
-        return self.augmented or self.mixed or self.dropout > 0
+    def has_small_batch_norm(self) -> bool:
+        """Whether batch norms see so few examples that their mean says little of the others."""
+        return 1 < self.norm_batch <= SMALL_BATCH
 
 
 @dataclass(frozen=True)

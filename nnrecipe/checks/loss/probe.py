@@ -48,7 +48,7 @@ class Form(StrEnum):
 
 @dataclass(frozen=True)
 class LossProbe:
-    """A loss as a function of made-up logits [N, width], which take the form of the model's outputs.
+    """A loss as a function of made-up logits [N, width], in the form of the model's outputs.
 
     So it is the user's pair of model and loss that is probed: a loss of probabilities is sound
     behind a model that gives them. A regression's estimates count as logits here.

@@ -14,11 +14,15 @@ LEAST = 16
 
 
 def drawn_share(model: nn.Module, paths: Iterable[str]) -> float:
-    """The share of the model's weights, by their numbers, that are among `paths` and untrained."""
+    """The share of the model's weights, by their numbers, that are among `paths` and untrained.
+
+    0 where more of those among `paths` have been trained.
+    """
     weights = weights_of(model)
     total = sum(weight.numel() for weight in weights.values())
-    drawn = sum(weights[p].numel() for p in paths if p in weights and looks_drawn(weights[p]))
-    return drawn / total if total else 0.0
+    chosen = [weights[path] for path in paths if path in weights]
+    drawn = sum(weight.numel() for weight in chosen if looks_drawn(weight))
+    return drawn / total if 2 * drawn > sum(weight.numel() for weight in chosen) else 0.0
 
 
 @torch.no_grad()

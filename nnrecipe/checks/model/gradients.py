@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from nnrecipe.checks.bench import Bench
 from nnrecipe.checks.model.probe import examined, few, unmeasured
@@ -19,12 +20,19 @@ from nnrecipe.core.seeding import generator
 from nnrecipe.core.spec import Count, PositiveFloat, Spec
 
 SOURCE = "lecture: sanity check, gradient check"
+FLOPS = 3e10
+"""Floating-point operations that the check may take: a few seconds on one core."""
+FEWEST = 8
+"""Coordinates that are tried whatever they cost."""
 STEPS = ("round", "sign", "sgn", "floor", "ceil", "trunc", "heaviside", "fake_quantize")
 """Operations that are flat but for jumps, so that a gradient through them is a substitute's."""
 
 
 class GradientCheck(Spec):
     """Backpropagated gradients equal central differences, in float64.
+
+    Of networks with many tensors, some spread over their depth are tried: what is wrong behind a
+    layer is wrong for all before it.
 
     The loss is taken without regularization, in eval mode and under a fixed seed, on a few
     examples. At a kink of the loss (a ReLU's, say) a coordinate tells nothing, and is left out.
@@ -35,7 +43,7 @@ class GradientCheck(Spec):
     kind: Literal["gradient"] = "gradient"
     examples: Count = Field(2, description="examples in the loss that is differentiated")
     coordinates: Count = Field(2, description="coordinates of each parameter tensor that are tried")
-    most: Count = Field(64, description="coordinates in all, unless there are more tensors")
+    most: Count = Field(48, description="coordinates in all, of large networks as few as eight")
     tolerance: PositiveFloat = Field(1e-2, description="relative error from which it is wrong")
 
     def check(self, bench: Bench) -> Iterator[Finding]:
@@ -57,7 +65,8 @@ class GradientCheck(Spec):
 
     def _has_steps(self, bench: Bench) -> bool:
         """Whether forward rounds, quantizes or takes signs."""
-        with torch.no_grad(), _Steps() as seen:
+        seen = _Steps()
+        with torch.no_grad(), seen:
             bench.make_model().eval()(few(bench, self.examples).inputs)
         return seen.found
 
@@ -67,14 +76,21 @@ class GradientCheck(Spec):
         batch = batch._replace(inputs=batch.inputs.double())
         if batch.targets.is_floating_point():
             batch = batch._replace(targets=batch.targets.double())
-        loss = bench.loss_of(model, batch)
+        # cuDNN's recurrent layers have no backward pass in eval mode, torch's own have
+        with torch.backends.cudnn.flags(enabled=False), FlopCounterMode(display=False) as cost:
+            loss = bench.loss_of(model, batch)
         if not loss.requires_grad:
             return []
         trainable = {path: p for path, p in model.named_parameters() if p.requires_grad}
-        gradients = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True)
+        affordable = int(FLOPS / max(2 * cost.get_total_flops(), 1))
+        most = min(self.most, max(FEWEST, affordable))
+        if len(trainable) > most:
+            trainable = _spread(trainable, most)
+        with torch.backends.cudnn.flags(enabled=False):
+            gradients = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True)
         objective = _Objective(lambda: bench.loss_of(model, batch), here=loss.item())
         draw = generator(bench.seed, "gradient")
-        each = max(1, min(self.coordinates, self.most // max(len(trainable), 1)))
+        each = max(1, min(self.coordinates, most // max(len(trainable), 1)))
         return [
             _compare(objective, path, parameter, index, gradient)
             for (path, parameter), gradient in zip(trainable.items(), gradients, strict=True)
@@ -86,7 +102,7 @@ class GradientCheck(Spec):
         worst = max(clear, key=lambda probe: probe.error)
         wrong = [probe for probe in clear if probe.error > self.tolerance]
         cause, advice = None, ""
-        if wrong and all(probe.analytic == 0 for probe in wrong):
+        if wrong and not any(probe.reached for probe in wrong):
             cause = Cause.DETACHED_GRAPH
             advice = (
                 "The loss depends on these parameters, yet no gradient comes back: look for "
@@ -113,9 +129,13 @@ class GradientCheck(Spec):
 
 @dataclass(frozen=True)
 class _Probe:
-    """One coordinate: its gradient both ways, the relative error, and whether it lies at a kink."""
+    """One coordinate: its gradient both ways, the relative error, and whether it lies at a kink.
+
+    `reached` says that backpropagation gives its tensor a gradient at all.
+    """
 
     path: str
+    reached: bool
     analytic: float
     numeric: float
     error: float
@@ -128,6 +148,13 @@ class _Objective:
 
     loss: Callable[[], Tensor]
     here: float
+
+
+def _spread(trainable: dict[str, nn.Parameter], count: int) -> dict[str, nn.Parameter]:
+    """`count` of the tensors, from the first to the last at equal distances."""
+    paths = list(trainable)
+    chosen = [paths[round(i * (len(paths) - 1) / max(count - 1, 1))] for i in range(count)]
+    return {path: trainable[path] for path in chosen}
 
 
 def _chosen(
@@ -167,7 +194,7 @@ def _compare(
     left, right, rounding = slopes(step)
     error = _relative(analytic, (left + right) / 2, rounding)
     if error < 1e-4:
-        return _Probe(path, analytic, (left + right) / 2, error, kink=False)
+        return _Probe(path, gradient is not None, analytic, (left + right) / 2, error, kink=False)
     finer_left, finer_right, finer_rounding = slopes(step / 16)
     moved = max(
         _relative(left, finer_left, rounding + finer_rounding),
@@ -177,7 +204,7 @@ def _compare(
     finer_error = _relative(analytic, (finer_left + finer_right) / 2, finer_rounding)
     kink = max(bend, moved) > 1e-2 or finer_error < error / 2
     numeric = 0.0 if max(abs(left), abs(right)) <= rounding else (left + right) / 2
-    return _Probe(path, analytic, numeric, error, kink=kink)
+    return _Probe(path, gradient is not None, analytic, numeric, error, kink=kink)
 
 
 def _is_flat(wrong: list[_Probe]) -> bool:
@@ -189,7 +216,7 @@ class _Steps(TorchDispatchMode):
     """Notes whether an operation with steps is done."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,7 +20,7 @@ from nnrecipe.core.spec import Spec
 SOURCE = "lecture: activation functions"
 BENT = 1e-4
 """Distance from a straight line, over the length of the line, that rounding doesn't explain."""
-POOLINGS = {
+POOLINGS: dict[Callable[..., Any], Callable[..., Any]] = {
     F.max_pool1d: F.avg_pool1d,
     F.max_pool2d: F.avg_pool2d,
     F.max_pool3d: F.avg_pool3d,

@@ -142,7 +142,7 @@ def learn_a_little(bench: Bench, model: nn.Module, batch: Batch, *, steps: int) 
     return model
 
 
-def gradients_of(bench: Bench, model: nn.Module, batch: Batch) -> dict[nn.Parameter, Tensor]:
+def gradients_of(bench: Bench, model: nn.Module, batch: Batch) -> dict[Tensor, Tensor]:
     """The loss's gradient by each parameter that it reaches."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     # cuDNN's recurrent layers have no backward pass in eval mode, torch's own have

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -76,10 +76,10 @@ class _Layer:
     """The parameters of a layer's units, a row for each."""
 
     path: str
-    weight: nn.Parameter
-    bias: nn.Parameter | None
+    weight: Tensor
+    bias: Tensor | None
 
-    def rows(self, gradients: dict[nn.Parameter, Tensor] | None = None) -> Tensor:
+    def rows(self, gradients: Mapping[Tensor, Tensor] | None = None) -> Tensor:
         """[units, numbers of each]: the parameters, or their gradients if these are given."""
         given = [p for p in (self.weight, self.bias) if p is not None]
         values = [p if gradients is None else gradients.get(p, torch.zeros_like(p)) for p in given]
@@ -98,7 +98,7 @@ def _largest_group(rows: Tensor) -> float:
 
 
 @torch.no_grad()
-def _stays_alike(layer: _Layer, gradients: dict[nn.Parameter, Tensor]) -> bool:
+def _stays_alike(layer: _Layer, gradients: Mapping[Tensor, Tensor]) -> bool:
     """Whether more than half of the units still have one direction, and one gradient."""
     weights, slopes = layer.rows(), layer.rows(gradients)
     if not bool(torch.isfinite(slopes).all()):

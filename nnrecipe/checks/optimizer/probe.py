@@ -1,4 +1,4 @@
-"""An optimizer taken apart: where single steps lead from the initial weights, by known gradients."""
+"""An optimizer taken apart: where steps lead from the initial weights, by known gradients."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_a_failed_gate_stops_before_training(config: Path, tmp_path: Path) -> No
     hopeless = ["optimizer.lr=1e9", "~optimizer.momentum"]
     stopped = nnrecipe.run(config, overrides=hopeless, output=tmp_path / "stopped")
     assert stopped.exit_code == 1
-    assert stopped.stages[-1].stage == "lr_probe"
+    assert [stage.stage for stage in stopped.stages][-2:] == ["lr_probe", "diagnosis"]
     assert stopped.diagnosis[0].cause == "lr_too_high"
     assert (tmp_path / "stopped" / "report.html").exists()
     going = nnrecipe.run(

@@ -6,15 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nnrecipe.checks.bench import Bench
+from nnrecipe.checks.model.form import ADVICE, output_span, wants_logits
+from nnrecipe.checks.model.sensitivity import (
+    IGNORED,
+    sees_with_any_weights,
+    starts_blind,
+    why_blind,
+)
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
-from nnrecipe.core.parameters import weights_of
-from nnrecipe.core.seeding import generator
-from nnrecipe.core.shapes import Task
 from nnrecipe.data.batch import Batch
 from nnrecipe.training.evaluate import Evaluation
 from nnrecipe.training.scores import ValueScore
@@ -118,26 +121,18 @@ def _explains_most(attempt: Attempt) -> bool:
     return isinstance(score, ValueScore) and bool((score.r2 > MOST_VARIANCE).all())
 
 
-@torch.no_grad()
 def _why_not(
     bench: Bench, batch: Batch, attempts: list[Attempt], others: dict[str, Attempt]
 ) -> tuple[Cause, str]:
     """What the models that failed have in common, each by an identity or a counterfactual."""
-    initial = bench.make_model().eval()
-    if _is_blind(initial, batch):
-        if _is_blind(_redrawn(bench), batch):
-            return Cause.INPUT_IGNORED, (
-                "Zeroed inputs give the very same outputs, whatever the weights: look where "
-                "forward uses its argument."
-            )
-        return _why_blind(initial, batch)
-    trained = min(attempts, key=lambda attempt: attempt.loss).model.eval()
-    form = _form(trained(batch.inputs), bench.outputs.task)
+    if not sees_with_any_weights(bench, batch):
+        return Cause.INPUT_IGNORED, IGNORED
+    if starts_blind(bench, batch):
+        return why_blind(bench.make_model().train(), batch)
+    judged = bench.outputs.task != "regression" and wants_logits(bench)
+    form = output_span(bench).cause if judged else None
     if form is not None:
-        return form, (
-            "The model's outputs are squashed before the loss, which expects logits: drop the last "
-            "activation."
-        )
+        return form, ADVICE[form]
     if ZEROED in others and _alike(others[ZEROED].losses, attempts):
         return Cause.INPUT_IGNORED, (
             "With inputs of zero the loss takes the same course, so what it learns is not from "
@@ -163,53 +158,3 @@ def _alike(zeroed: Sequence[float], attempts: Sequence[Attempt]) -> bool:
         for mine, theirs in [(attempt.losses[-1], zeroed[-1])]
         if len(attempt.losses) == len(zeroed)
     )
-
-
-def _is_blind(model: nn.Module, batch: Batch) -> bool:
-    """Whether zeroed inputs give the very same outputs."""
-    return torch.equal(model(torch.zeros_like(batch.inputs)), model(batch.inputs))
-
-
-def _redrawn(bench: Bench) -> nn.Module:
-    """The model with every parameter drawn anew, so that no weight and no bias blocks the way."""
-    model = bench.make_model().eval()
-    draw = generator(bench.seed, "redrawn")
-    for parameter in model.parameters():
-        spread = (parameter[0].numel() or 1) ** -0.5 if parameter.ndim > 1 else 0.1
-        parameter.copy_(spread * torch.randn(parameter.shape, generator=draw))
-    return model
-
-
-def _why_blind(model: nn.Module, batch: Batch) -> tuple[Cause, str]:
-    """Why a model that could see its inputs doesn't: its weights, or units that never fire."""
-    if all(not bool(weight.any()) for weight in weights_of(model).values()):
-        return Cause.ZERO_INIT, (
-            "All weights start at zero, so all units are alike and no gradient passes: draw them, "
-            "by init: kaiming_normal say."
-        )
-    silent: list[bool] = []
-
-    def listen(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        silent.append(not bool(output.any()))
-
-    hooks = [m.register_forward_hook(listen) for m in model.modules() if isinstance(m, nn.ReLU)]
-    model(batch.inputs)
-    for hook in hooks:
-        hook.remove()
-    if any(silent):
-        return Cause.DEAD_RELU, (
-            "A layer of ReLUs gives zero for every example, so no gradient passes it: start the "
-            "biases at zero and the weights by init: kaiming_normal."
-        )
-    return Cause.UNDERFITTING, "No input reaches the outputs of the initial model: look at it."
-
-
-def _form(outputs: Tensor, task: Task) -> Cause | None:
-    """The fault that the range of the logits `[N, C]` gives away."""
-    if task == "regression" or float(outputs.min()) < 0:
-        return None
-    if task == "single_label" and torch.allclose(
-        outputs.sum(1), torch.ones_like(outputs[:, 0]), atol=1e-3
-    ):
-        return Cause.DOUBLE_SOFTMAX
-    return Cause.SIGMOID_LOGITS if float(outputs.max()) <= 1 else Cause.RELU_LOGITS

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from nnrecipe.checks import DataCheck
+from nnrecipe.checks.data.baseline import baseline
+from nnrecipe.checks.data.readings import read
 from nnrecipe.core.findings import StageResult
 from nnrecipe.core.seeding import generator
 from nnrecipe.core.spec import Spec, members
@@ -38,7 +40,7 @@ class DataStage(Spec):
 def _facts(run: Run) -> dict[str, Any]:
     data = run.bench.data
     splits: dict[str, Split | None] = {"train": data.train, "val": data.val, "test": data.test}
-    inputs = run.bench.sample(data.train, 2000).inputs.float()
+    inputs = run.bench.once(read).train.inputs
     return {
         "examples": {name: len(split) for name, split in splits.items() if split is not None},
         "input_shape": list(data.input_shape),
@@ -48,6 +50,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "spread": float(inputs.std()),
         "smallest": float(inputs.min()),
         "largest": float(inputs.max()),
+        **baseline(run.bench),
     }
 
 

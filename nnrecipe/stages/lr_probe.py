@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import cycle, islice, pairwise
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -18,7 +19,11 @@ from nnrecipe.data.batch import Batch
 from nnrecipe.stages.run import Run
 from nnrecipe.training.ladder import Band, Rung, bands, climb, rates, start_loss, suggest
 
-MOST_STEPS, FEWEST_STEPS = 40, 12
+MOST_STEPS, FEWEST_STEPS = 40, 24
+REPEATED = 4
+"""Batches that an expensive network sees again and again: its loss falls on them in a few steps."""
+REPEATED = 4
+"""Steps whose batches an expensive network sees again and again: on them its loss falls in few."""
 FEWEST_EXAMPLES = 32
 """The smallest batch that stands for the recipe's where a network is expensive."""
 FULL_BATCH = 1000
@@ -58,8 +63,8 @@ class LrProbeStage(Spec):
 
     def run(self, run: Run) -> StageResult:
         """Climb outwards from the middle of the ladder, then try between what was found."""
-        size, steps = _affordable(run, self.steps)
-        climb_at = _Climber(run, size=size, steps=steps)
+        extent = _affordable(run, self.steps)
+        climb_at = _Climber(run, extent)
         declared = run.bench.learning_rate
         ladder = list(rates(self.lowest, self.highest, per_decade=self.per_decade))
         run.progress.begin(self.kind)
@@ -71,23 +76,34 @@ class LrProbeStage(Spec):
             rungs.append(climb_at(declared))
         rungs.sort(key=lambda rung: rung.rate)
         verdicts = bands(rungs)
-        found = Ladder({rung.rate: rung for rung in rungs}, verdicts, run.suggested_rate, steps)
-        finding = judge_rate(declared, found, _plan(run), _Climber(run, size, LONGER * steps))
-        facts = _facts(run, rungs, verdicts) | {"steps": steps, "batch_size": size}
-        return StageResult.of(self.kind, facts, [finding])
+        by_rate = {rung.rate: rung for rung in rungs}
+        found = Ladder(by_rate, verdicts, run.suggested_rate, extent.steps)
+        trial = _Climber(run, replace(extent, steps=LONGER * extent.steps))
+        finding = judge_rate(declared, found, _plan(run), trial)
+        facts = {"steps": extent.steps, "batch_size": extent.size}
+        return StageResult.of(self.kind, _facts(run, rungs, verdicts) | facts, [finding])
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """Batches of `size` examples and `steps` steps of them, of which `distinct` are repeated."""
+
+    size: int
+    steps: int
+    distinct: int
 
 
 class _Climber:
     """Trains anew at a rate, always from the same weights on the same batches."""
 
-    def __init__(self, run: Run, size: int, steps: int) -> None:
-        """`size` examples are in a batch; batches and their initial loss are made when needed."""
-        self.run, self.size, self.steps = run, size, steps
+    def __init__(self, run: Run, extent: _Extent) -> None:
+        """Batches and their initial loss are made when they are needed."""
+        self.run, self.extent = run, extent
 
     @cached_property
     def batches(self) -> list[Batch]:
         """The batches of all steps."""
-        return _batches(self.run, self.steps, self.size)
+        return _batches(self.run, self.extent)
 
     @cached_property
     def start(self) -> float:
@@ -105,20 +121,20 @@ class _Climber:
         return rung
 
 
-def _batches(run: Run, steps: int, size: int) -> list[Batch]:
+def _batches(run: Run, extent: _Extent) -> list[Batch]:
     """The same batches for every rate: the first of as many epochs as it takes.
 
     Where the recipe descends by the gradient of all examples, one large batch stands for them.
     """
     data, found, epoch = run.bench.data, list[Batch](), 0
     if run.training.accumulate == "epoch":
-        return [run.bench.sample(data.train, size)] * steps
-    wanted = steps * _accumulate(run)
-    while len(found) < wanted:
+        return [run.bench.sample(data.train, extent.size)] * extent.steps
+    distinct = min(extent.distinct, extent.steps) * _accumulate(run)
+    while len(found) < distinct:
         draw = generator(run.bench.seed, "lr_probe", epoch)
-        found += islice(data.training_batches(size, generator=draw), wanted - len(found))
+        found += islice(data.training_batches(extent.size, generator=draw), distinct - len(found))
         epoch += 1
-    return found
+    return list(islice(cycle(found), extent.steps * _accumulate(run)))
 
 
 def _accumulate(run: Run) -> int:
@@ -132,23 +148,26 @@ def _accumulate(run: Run) -> int:
     return max(1, min(wanted, LARGE_BATCH // run.bench.batch_size))
 
 
-def _affordable(run: Run, steps: int | None) -> tuple[int, int]:
-    """The batch size and the steps that a rung can have within `RUNG_FLOPS`.
+def _affordable(run: Run, steps: int | None) -> _Extent:
+    """What a rung can have within `RUNG_FLOPS`; steps that are asked for are taken as they are.
 
-    An expensive network gets fewer steps first, and then smaller batches; steps that are asked for
-    are taken as they are. Operations are counted, not seconds, so that every machine probes alike.
+    An expensive network gets fewer steps first and then smaller batches, both down to a limit, and
+    the same few over again. Operations are counted, not seconds, so that all machines probe alike.
     """
     full = run.training.accumulate == "epoch"
     size = FULL_BATCH if full else run.bench.batch_size
     if steps is not None:
-        return size, steps
+        return _Extent(size, steps, distinct=LONGER * steps)
     examples = run.bench.sample(run.bench.data.train, 2)
     with FlopCounterMode(display=False) as counter:
         run.bench.loss_of(run.bench.make_model(), examples).backward()
     evaluations = _accumulate(run) * (EVALUATIONS if run.bench.reevaluates else 1)
     each = max(counter.get_total_flops() / len(examples.targets) * evaluations, 1)
     steps = min(MOST_STEPS, max(FEWEST_STEPS, int(RUNG_FLOPS / (each * size))))
-    return min(size, max(FEWEST_EXAMPLES, int(RUNG_FLOPS / (each * steps)))), steps
+    if steps == MOST_STEPS:
+        return _Extent(size, steps, distinct=LONGER * steps)
+    least = min(size, FEWEST_EXAMPLES)
+    return _Extent(min(size, max(least, int(RUNG_FLOPS / (each * steps)))), steps, REPEATED)
 
 
 def _plan(run: Run) -> Plan:

@@ -320,7 +320,8 @@ def test_a_schedule_that_ends_learning_early() -> None:
 )
 def test_a_training_that_was_too_short(epochs: int, after: float, verdict: Verdict) -> None:
     records = [
-        _record(n, 1.5 / n, right=0.7, losses=(2.0 / n,) * 50 + (1.5 / n,) * 50) for n in range(1, epochs + 1)
+        _record(n, 1.5 / n, right=0.7, losses=(2.0 / n,) * 50 + (1.5 / n,) * 50)
+        for n in range(1, epochs + 1)
     ]
     trained = _trained(*records, clean=_evaluation(0.7))
     assert worth_trying(trained) is Suspect.LENGTH
@@ -378,6 +379,8 @@ def test_the_gap_is_taken_on_clean_training_examples() -> None:
         ({"augmented": True}, Cause.AUGMENTATION_TOO_STRONG),
         ({"augmented": True, "dropout": 0.9}, Cause.DROPOUT_TOO_HIGH),
         ({"norm_batch": 2}, Cause.BN_SMALL_BATCH),
+        ({"norm_batch": 64, "dropout": 0.9}, Cause.DROPOUT_TOO_HIGH),
+        ({"norm_batch": 64}, None),
         ({"mixed": True}, None),
     ],
 )
@@ -388,7 +391,7 @@ def test_training_that_is_much_harder_than_evaluation(
         _record(n, 1.0, train_accuracy=0.4, validation=_evaluation(0.7, 1 / n)) for n in (1, 2, 3)
     ]
     found = _judge(*records, conditions=conditions, clean=_evaluation(0.72))
-    assert found["hardship"].cause is cause if cause else "hardship" not in found
+    assert (found["hardship"].cause if "hardship" in found else None) is cause
 
 
 @pytest.mark.parametrize(
@@ -409,6 +412,18 @@ def test_a_validation_split_that_the_model_does_not_know(
     else:
         finding = found["strange_validation"]
         assert (finding.verdict, finding.cause) == (verdict, cause)
+
+
+@pytest.mark.parametrize(("batch", "cause"), [(64, Cause.BN_STATS), (0, None)])
+@pytest.mark.parametrize("clean", [0.3, 0.7])
+def test_a_model_that_is_wrong_in_eval_mode_alone(
+    batch: int, cause: Cause | None, clean: float
+) -> None:
+    records = [_record(n, 1.0, right=0.8, validation=_evaluation(clean)) for n in (1, 2, 3)]
+    found = _judge(*records, conditions={"norm_batch": batch}, clean=_evaluation(clean))
+    assert ("eval_mode" in found) is (clean < 0.5)
+    if "eval_mode" in found:
+        assert found["eval_mode"].cause is cause
 
 
 @pytest.mark.parametrize(("batch", "sick"), [(2, True), (32, False)])

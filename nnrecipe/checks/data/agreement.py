@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -77,8 +76,11 @@ class Guesses:
 
     @property
     def at_chance(self) -> bool:
-        """Whether nothing speaks for the inputs telling anything about the targets."""
-        return self.score < self.chance + 0.02 + 2.5 * self.error
+        """Whether nothing speaks for the inputs telling anything about the targets.
+
+        Few or far-flung targets leave that open.
+        """
+        return self.error < 0.06 and self.score < self.chance + 0.02 + 2.5 * self.error
 
     def better_than(self, other: Guesses) -> tuple[float, float]:
         """By how much this score is above another about the same targets; the standard error."""

@@ -17,7 +17,7 @@ from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.data import Split
 
 SOURCE = "CS231n notes: look at the data; Zhang et al. 2017 (random labels)"
-LEARNABLE = 0.15
+LEARNABLE = 0.1
 """How far above chance a score shows that a split's targets can be learnt."""
 FEWEST = 100
 """Training examples from which something must be learnt if there is something to learn."""
@@ -35,7 +35,7 @@ def misaligned(bench: Bench) -> Finding | None:
     agreement, gone = bench.once(agree), bench.once(destroyed)
     assert agreement is not None
     own, within_val = agreement.train, agreement.within_val
-    if own.at_chance and "train" not in gone:
+    if not own.informed and "train" not in gone:
         return _in_train(bench, agreement)
     learnt = own.score > own.chance + LEARNABLE
     if learnt and agreement.val.at_chance and within_val.at_chance and "val" not in gone:
@@ -48,7 +48,9 @@ def _in_train(bench: Bench, agreement: Agreement) -> Finding | None:
     slip = _slip(agreement.relabeled, bench.data.train, readings.train)
     if slip is not None:
         return _slipped(*slip, "training")
-    if within_val.score > within_val.chance + LEARNABLE:
+    if not agreement.train.at_chance:
+        return None
+    if within_val.informed and within_val.score > within_val.chance + LEARNABLE:
         # Of few examples a little may be learnt that shows only in the many of validation.
         nothing = agreement.val.at_chance and len(readings.train) >= FEWEST
         return _unrelated("training", agreement) if nothing and _comparable(bench) else None

@@ -65,7 +65,7 @@ class AmountCheck(Spec):
     )
 
     def check(self, bench: Bench) -> Iterator[Finding]:
-        """Learn from half of the examples and from all: does the score still rise?
+        """Learn from half of the examples and from all, and see whether the score still rises.
 
         Where parameters are declared frozen, somebody else's data have taught the network.
         """
@@ -77,7 +77,8 @@ class AmountCheck(Spec):
         short = each < self.few and rises and not bench.frozen
         told = f"{count} training examples, at most {each} of a kind"
         if curve is not None:
-            told += f"; a simple classifier scores {curve.half:.2f} with half, {curve.whole:.2f} with all"
+            told += f"; with half of them a simple classifier scores {curve.half:.2f}, "
+            told += f"with all {curve.whole:.2f}"
         # Nobody holds out more than is trained on, but for a mistake.
         confidence = 0.5 + 0.1 * (each < self.few / 4) + 0.2 * (count < val)
         yield Finding(

@@ -18,6 +18,8 @@ MOST, FEWEST = 500, 60
 ALIKE = 0.75
 """The area under the ROC curve below which two splits show the same kind of inputs."""
 LEVELS = torch.linspace(0.01, 0.99, 99)
+MEAN_SHIFT, SPREAD_RATIO = 0.25, 1.25
+"""How the values of a channel may differ between splits: means in spreads, and spreads."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +29,19 @@ class Channel:
     Moments are those between the quantiles of 1 % and 99 %, which outliers don't move. `shift` is
     the difference of the means in the larger spread, `factor` by how much the larger spread exceeds
     the smaller, and `misfit` 1 - R2 of a line through the quantiles of one over those of the other.
-    `error` is the standard error of the shift.
+    `error` is the standard error of the shift, `noise` about that of the factor.
     """
 
     shift: float
     factor: float
     misfit: float
     error: float
+    noise: float
 
-    def differs(self, *, shift: float, factor: float) -> bool:
-        """Whether they differ by more than these, and more than by chance."""
-        by_chance = 4 * self.error
-        return abs(self.shift) > shift + by_chance or self.factor > factor + by_chance
+    def differs(self, *, slack: float = 1.0) -> bool:
+        """Whether they differ by more than they may, times the slack, and more than by chance."""
+        moved = abs(self.shift) > slack * MEAN_SHIFT + 4 * self.error
+        return moved or self.factor > 1 + slack * (SPREAD_RATIO - 1) + 4 * self.noise
 
     @property
     def distance(self) -> float:
@@ -56,6 +59,15 @@ def apart(bench: Bench) -> float:
     if len(train) < FEWEST:
         return 0.5
     return told_apart(Kernel(train.inputs, seed=bench.seed), train.inputs, val.inputs)
+
+
+def differing(bench: Bench, name: str) -> list[Channel]:
+    """The channels in which a split differs from training, as many examples of each class."""
+    readings = bench.once(read)
+    # Random augmentation moves the moments as well, if not by much.
+    slack = 2.0 if readings.random else 1.0
+    pair = matched(readings.train, readings.others()[name])
+    return [channel for channel in channels(*pair) if channel.differs(slack=slack)]
 
 
 def matched(train: Reading, other: Reading) -> tuple[Reading, Reading]:
@@ -116,13 +128,15 @@ def _channel(train: Tensor, other: Tensor) -> Channel:
     # A number that is nearly always the same has no spread to compare.
     moves = smaller > 1e-6 * larger
     correlation = float(torch.corrcoef(torch.stack([x, y]))[0, 1]) if moves else 0.0
+    spread = float(torch.cat(examples).std()) / larger
+    error = spread * math.sqrt(1 / len(train) + 1 / len(other))
     return Channel(
         shift=float(y.mean() - x.mean()) / larger,
         factor=larger / smaller if moves else 1.0,
         misfit=1 - correlation**2,
-        error=float(torch.cat(examples).std())
-        / larger
-        * math.sqrt(1 / len(train) + 1 / len(other)),
+        error=error,
+        # One number an example, perhaps with a long tail, tells less of the spread than an image.
+        noise=error * (2 if train.shape[1] == 1 else 1),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
@@ -10,7 +11,7 @@ from pydantic import Field
 from nnrecipe.checks.bench import Bench
 from nnrecipe.checks.data.kernel import is_image
 from nnrecipe.checks.data.readings import read
-from nnrecipe.checks.data.twins import Twins, twins
+from nnrecipe.checks.data.twins import LOOKED_UP, Twins, twins
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.spec import Fraction, Spec
@@ -53,7 +54,8 @@ class DuplicatesCheck(Spec):
             yield self._conflict(found, images=images)
 
     def _leak(self, name: str, other: Twins, own: Twins, *, images: bool) -> Finding:
-        share = other.share if images else other.share - own.share
+        by_chance = 0.0 if images else own.share + 5 * math.sqrt(own.share / LOOKED_UP)
+        share = other.share - by_chance
         leaks = share >= self.leaked and other.found >= FEWEST
         fails = leaks and other.exact - own.exact >= FAILS
         return Finding(
@@ -74,17 +76,17 @@ class DuplicatesCheck(Spec):
     def _conflict(self, found: dict[str, Twins], *, images: bool) -> Finding:
         worst = max(found.values(), key=lambda split: split.conflicting)
         by_chance = not images and found["train"].share > 2 * worst.conflicting
-        conflict = worst.conflicting >= self.conflicting and worst.found >= FEWEST
+        conflict = worst.conflicting >= self.conflicting and worst.found >= FEWEST and not by_chance
         return Finding(
             check="twins_agree",
-            verdict=Verdict.WARN if conflict and not by_chance else Verdict.PASS,
+            verdict=Verdict.WARN if conflict else Verdict.PASS,
             measured=f"{worst.conflicting:.1%} of the examples have a twin of another class",
             expected=f"below {self.conflicting:.0%}",
-            cause=Cause.CLASS_OVERLAP if conflict and not by_chance else None,
-            confidence=(0.8 if worst.conflicting > 0.05 else 0.6) if conflict and not by_chance else 0.0,
+            cause=Cause.CLASS_OVERLAP if conflict else None,
+            confidence=(0.8 if worst.conflicting > 0.05 else 0.6) if conflict else 0.0,
             advice="Look at these pairs: one of the two labels is wrong, or the classes overlap "
             "and need a rule, or several labels an example (data.task: multi_label)."
-            if conflict and not by_chance
+            if conflict
             else "",
             source=SOURCE,
         )

@@ -96,7 +96,7 @@ class Ridge:
         return targets - errors
 
     def weights(self, targets: Tensor) -> Tensor:
-        """alpha `[N, D]` for (centred) targets `[N, D]`: `K(new, old) @ alpha` predicts."""
+        """Find alpha `[N, D]` for (centred) targets `[N, D]`: `K(new, old) @ alpha` predicts."""
         return self._inverse @ targets
 
     def predict(self, kernel: Tensor, targets: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from pydantic import Field
 from nnrecipe.checks.bench import Bench
 from nnrecipe.checks.data.agreement import Agreement, agree
 from nnrecipe.checks.data.alignment import misaligned
-from nnrecipe.checks.data.domain import ALIKE, apart
+from nnrecipe.checks.data.domain import ALIKE, apart, differing
 from nnrecipe.checks.data.label_maps import corrected, label_map, told
 from nnrecipe.checks.data.noise import Estimate, against_val, among_sure, is_random
 from nnrecipe.checks.data.readings import read
@@ -91,10 +91,12 @@ class LabelsCheck(Spec):
 def _confounded(bench: Bench) -> bool:
     """Whether validation is guessed better than training for a reason other than its labels.
 
-    It may have been copied from training, or there may be little left to see in training.
+    It may have been copied from training, or there is noise or augmentation in training's inputs.
     """
     val = bench.once(twins).get("val")
     if (val is not None and val.share > LEAKED) or bench.once(destroyed):
+        return True
+    if not bench.once(read).random and differing(bench, "val"):
         return True
     found = bench.once(lesson) if bench.once(read).random else None
     return found is not None and (found.kept < KEPT or found.drowned)

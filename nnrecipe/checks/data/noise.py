@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from nnrecipe.checks.data.agreement import Agreement, Guesses
@@ -29,7 +28,7 @@ class Estimate:
 
 
 def against_val(agreement: Agreement, *, classes: int) -> Estimate:
-    """p in (1 - p) a + p / C = b, with validation's labels as the measure.
+    """Solve (1 - p) a + p / C = b for p, with validation's labels as the measure.
 
     b is how often a held-out training example's label is guessed, a how often a validation
     example's; the classes of the latter are weighted as in training.

@@ -45,7 +45,9 @@ class OrderCheck(Spec):
         order = torch.randperm(len(targets), generator=generator(bench.seed, "order"))
         told, chance = (_between(values, size) for values in (targets, targets[order]))
         share = max(0.0, (told - chance) / max(1 - chance, 1e-12))
-        measured = f"{share:.0%} of what distinguishes targets lies between batches, {chance:.0%} by chance"
+        measured = (
+            f"{share:.0%} of the targets' variance lies between batches ({chance:.0%} if mixed)"
+        )
         if share < self.explained:
             yield self._mixed(f"not shuffled, but mixed: {measured}")
             return
@@ -87,5 +89,5 @@ def _columns(targets: Tensor) -> Tensor:
     """`[N, D]`: classes as 0 and 1, at most 100 of them; numbers in units of their spread."""
     if targets.ndim > 1:
         return targets / targets.std(0).clamp_min(1e-12)
-    classes = targets.unique()[:100]
+    classes: Tensor = targets.unique()[:100]
     return (targets.unsqueeze(1) == classes).float()

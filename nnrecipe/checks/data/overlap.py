@@ -12,7 +12,7 @@ from torch import Tensor
 from nnrecipe.checks.bench import Bench
 from nnrecipe.checks.data.agreement import Guesses, agree
 from nnrecipe.checks.data.kernel import Kernel, Ridge
-from nnrecipe.checks.data.readings import read, read_at
+from nnrecipe.checks.data.readings import read_at
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.seeding import generator

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
 
 from nnrecipe.checks.bench import Bench
 from nnrecipe.checks.data.agreement import agree
@@ -16,6 +16,7 @@ from nnrecipe.checks.data.domain import (
     Channel,
     apart,
     channels,
+    differing,
     matched,
     undone_by,
 )
@@ -24,14 +25,14 @@ from nnrecipe.checks.data.readings import Reading, read
 from nnrecipe.checks.data.structure import destroyed, neighbours
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
-from nnrecipe.core.spec import PositiveFloat, Spec
+from nnrecipe.core.spec import Spec
 
 SOURCE = "lecture: data preprocessing; Rabanser et al. 2019 (failing loudly)"
 AFFINE = 0.02
 """1 - R2 of a line through quantiles over quantiles, up to which the one is an affine map of the
 other."""
-SHARPER = 2.0
-"""By what factor neighbouring pixels of one kind of images differ more, from which it is another."""
+SHARPER = 3.0
+"""The factor by which neighbouring pixels differ more, from which it is another kind of images."""
 SAME = 0.6
 """The area under the ROC curve up to which two splits are the same."""
 
@@ -42,12 +43,6 @@ class ShiftCheck(Spec):
     source: ClassVar[str] = SOURCE
 
     kind: Literal["shift"] = "shift"
-    mean_shift: PositiveFloat = Field(
-        0.25, description="difference of the means of a channel, in spreads, that is reported"
-    )
-    spread_ratio: PositiveFloat = Field(
-        1.25, description="ratio of the spreads of a channel that is reported"
-    )
 
     def check(self, bench: Bench) -> Iterator[Finding]:
         """Compare the values channel by channel, then everything beyond affine maps of them.
@@ -61,23 +56,14 @@ class ShiftCheck(Spec):
             train, matching = matched(readings.train, other)
             if len(train) < 2 or readings.train.constant or other.constant:
                 continue
-            found = channels(train, matching)
-            # Random augmentation moves the moments as well, if not by much.
-            slack = 2.0 if readings.random else 1.0
-            differing = [
-                channel
-                for channel in found
-                if channel.differs(
-                    shift=slack * self.mean_shift, factor=1 + slack * (self.spread_ratio - 1)
-                )
-            ]
-            largest = max(differing or found, key=lambda channel: channel.distance)
+            moved, found = differing(bench, name), channels(train, matching)
+            largest = max(moved or found, key=lambda channel: channel.distance)
             told = _told(largest, len(found), images=is_image(other.inputs))
             finding = None
             if name == "val" and readings.fixed:
-                finding = _other_kind(bench, train, matching, told, differs=bool(differing))
-            if finding is None and differing:
-                finding = _other_scale(bench, name, differing, told)
+                finding = _other_kind(bench, train, matching, told, differs=bool(moved))
+            if finding is None and moved:
+                finding = _other_scale(bench, name, moved, told)
             yield finding or Finding(
                 check=f"train_{name}_shift",
                 verdict=Verdict.PASS,
@@ -119,7 +105,7 @@ def _other_kind(
 
 
 def _sharper(train: Reading, val: Reading) -> float:
-    """By what factor neighbouring pixels differ more in one split: it is noisy, or the other blurred."""
+    """By what factor neighbouring pixels differ more in one split, by noise or for lack of blur."""
     if not is_image(train.inputs):
         return 1.0
     rough = [max(1 - neighbours(standardized(r.inputs)), 1e-6) for r in (train, val)]
@@ -142,31 +128,49 @@ def _changed(change: str, measured: str) -> Finding:
     )
 
 
-def _other_scale(bench: Bench, name: str, differing: list[Channel], told: str) -> Finding | None:
+def _other_scale(bench: Bench, name: str, moved: list[Channel], told: str) -> Finding | None:
     """Values of another scale, where nothing beyond that has been found.
 
     Random augmentation may move values as well, but not along a line.
     """
     fixed = bench.once(read).fixed
-    affine = max(channel.misfit for channel in differing) < AFFINE
-    same = name == "val" and fixed and bench.once(apart) < SAME
+    affine = max(channel.misfit for channel in moved) < AFFINE
     if not (fixed or affine):
         return None
-    largest = max(differing, key=lambda channel: channel.distance)
+    if name != "val" or not fixed:
+        area, harder, mismatch = 1.0, False, affine
+    else:
+        area, harder = bench.once(apart), _harder(bench)
+        mismatch = area < ALIKE and not harder
+    if not mismatch:
+        return _elsewhere(name, told, confidence=0.8 if harder else 0.5)
+    same = area < SAME
+    largest = max(moved, key=lambda channel: channel.distance)
     much = largest.factor > 2 or abs(largest.shift) > 1
-    mismatch = affine or same
+    confidence = (0.95 if much else 0.85) if same else 0.75 if much else 0.5
     return Finding(
         check=f"train_{name}_shift",
         verdict=Verdict.FAIL if same and much else Verdict.WARN,
         measured=f"{told}; standardized, they are the same" if same else told,
         expected="the same means and spreads",
-        cause=Cause.PREPROCESSING_MISMATCH if mismatch else Cause.DISTRIBUTION_SHIFT,
-        confidence=(0.95 if much else 0.85) if same else 0.75 if affine and much else 0.5,
+        cause=Cause.PREPROCESSING_MISMATCH,
+        confidence=confidence,
         advice=f"Preprocess {name} exactly as training, with the training statistics: set "
-        "data.normalize for all splits, or use the same Normalize in both transforms."
-        if mismatch
-        else f"The {name} split is drawn from elsewhere than training: its score tells about "
-        "there.",
+        "data.normalize for all splits, or use the same Normalize in both transforms.",
+        source=SOURCE,
+    )
+
+
+def _elsewhere(name: str, told: str, *, confidence: float) -> Finding:
+    return Finding(
+        check=f"train_{name}_shift",
+        verdict=Verdict.WARN,
+        measured=told,
+        expected="the same means and spreads",
+        cause=Cause.DISTRIBUTION_SHIFT,
+        confidence=confidence,
+        advice=f"The {name} split is drawn from elsewhere than training, or one of them is noisy: "
+        "draw both from the same source, or its score tells about another.",
         source=SOURCE,
     )
 
@@ -183,6 +187,16 @@ def _lost(bench: Bench) -> str | None:
     if lost > 0.03 + 2.5 * error or (got.at_chance and train.informed):
         return f"validation teaches {own.told} about itself, training {got.score:.2f}"
     return None
+
+
+def _harder(bench: Bench) -> bool:
+    """Whether one split tells less about itself than the other: affine maps don't change that."""
+    agreement = bench.once(agree)
+    if agreement is None:
+        return False
+    train, val = agreement.train, agreement.within_val
+    apart = max(val.score - train.score, 0.0)
+    return apart > 0.05 + 3 * math.hypot(train.error, val.error)
 
 
 def _told(channel: Channel, count: int, *, images: bool) -> str:

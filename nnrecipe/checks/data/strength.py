@@ -29,9 +29,9 @@ DROWNED = 2.0
 class Lesson:
     """What unaugmented and augmented examples teach about themselves and each other.
 
-    `clean` are guesses about unaugmented examples by other such, `augmented` about augmented ones by
-    other such, `carried` about unaugmented ones by the augmented. `spread` is that of the augmented
-    examples' values over that of the others'.
+    `clean` are guesses about unaugmented examples by other such, `augmented` about augmented ones
+    by other such, `carried` about unaugmented ones by the augmented. `spread` is that of the
+    augmented examples' values over that of the others'.
     """
 
     clean: Guesses

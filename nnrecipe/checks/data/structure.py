@@ -39,10 +39,10 @@ class StructureCheck(Spec):
     kind: Literal["structure"] = "structure"
 
     def check(self, bench: Bench) -> Iterator[Finding]:
-        """Shuffle the pixels of each image, where neighbours look unrelated: is anything lost?
+        """Shuffle the pixels of each image, where neighbours look unrelated, and see what is lost.
 
-        If not, they have been shuffled before, or are noise. Images that are white noise by nature,
-        but tell about their class, lose what they tell.
+        If nothing is, they have been shuffled before, or are noise. Images that are white noise by
+        nature, but tell about their class, lose what they tell.
         """
         gone = bench.once(destroyed)
         if gone:
@@ -71,18 +71,17 @@ class StructureCheck(Spec):
 
 
 def _gone(gone: dict[str, Structure]) -> Finding:
-    name, structure = next(iter(gone.items()))
+    name, found = next(iter(gone.items()))
     return Finding(
         check="input_structure",
         verdict=Verdict.FAIL,
-        measured=f"in {' and '.join(gone)}, neighbouring pixels are unrelated (correlation "
-        f"{structure.neighbours:.2f}), and shuffling the pixels of each image changes nothing: "
-        f"{structure.intact.told} before, {structure.shuffled.score:.2f} after",
-        expected="a loss when pixels are shuffled",
+        measured=f"in {' and '.join(gone)}, {found.told}, and shuffling the numbers of each "
+        f"example changes nothing: {found.intact.told} before, {found.shuffled.score:.2f} after",
+        expected="a loss when they are shuffled",
         cause=Cause.INPUT_DESTROYED,
         confidence=0.95,
-        advice=f"Show some {name} images as the model gets them (plots/inputs.png): each has its "
-        "pixels in an order of its own, or is noise. Look for a permutation, a reshape or an "
+        advice=f"Show some {name} examples as the model gets them (plots/inputs.png): each has its "
+        "numbers in an order of its own, or is noise. Look for a permutation, a reshape or an "
         "uninitialized buffer in what makes them.",
         source=SOURCE,
     )
@@ -92,13 +91,11 @@ def _gone(gone: dict[str, Structure]) -> Finding:
 class Structure:
     """What is left of the structure of a split's examples.
 
-    `neighbours` is the correlation of adjacent pixels within an image. `evenness` compares the
-    means of the positions with chance, see `EVEN`. `intact` and `shuffled` are the scores of a
-    classifier on the examples, and after the numbers of each are shuffled once more.
+    `told` says it in words. `intact` and `shuffled` are the guesses of a classifier from the
+    examples, and after the numbers of each are shuffled once more.
     """
 
-    neighbours: float
-    evenness: float
+    told: str
     intact: Guesses
     shuffled: Guesses
 
@@ -112,31 +109,57 @@ class Structure:
 def destroyed(bench: Bench) -> dict[str, Structure]:
     """The splits, of train and val, in which it doesn't matter where in an image a pixel stands."""
     readings, found = bench.once(read), {}
-    for name, reading in (("train", readings.train), ("val", readings.val)):
-        structure = _structure(bench, reading)
+    pairs = {"train": (readings.train, readings.val), "val": (readings.val, readings.train)}
+    for name, (reading, other) in pairs.items():
+        suspect = _flat if is_image(reading.inputs) else _flatter
+        structure = _structure(bench, reading) if suspect(reading, other) else None
         if structure is not None and structure.gone:
             found[name] = structure
     return found
 
 
+def _flat(reading: Reading, other: Reading) -> bool:  # noqa: ARG001
+    """Whether images show no structure at a glance, as hardly any do."""
+    return neighbours(standardized(reading.inputs[:GLANCE])) < 2 * NEIGHBOURS
+
+
+def _flatter(reading: Reading, other: Reading) -> bool:
+    """Whether the numbers of rows have nothing to do with each other, but in the other split do."""
+    if min(len(reading), len(other)) < FEWEST or reading.inputs[0].numel() < 3:
+        return False
+    return relations(reading.inputs) < EVEN and relations(other.inputs) > 3 * EVEN
+
+
 def _structure(bench: Bench, reading: Reading) -> Structure | None:
-    """None where a look at the pixels shows that there is structure, as there nearly always is."""
-    if len(reading) < FEWEST or not is_image(reading.inputs) or not _differ(reading.inputs):
-        return None
-    if neighbours(standardized(reading.inputs[:GLANCE])) > 2 * NEIGHBOURS:
+    """None where a look at the pixels shows that there is structure."""
+    if len(reading) < FEWEST or reading.constant:
         return None
     inputs = standardized(reading.inputs)
-    near, even = neighbours(inputs), evenness(inputs)
-    if near > NEIGHBOURS or even > EVEN:
-        return None
-    size = bench.outputs.size
-    draws = torch.rand(inputs.flatten(2).shape, generator=generator(bench.seed, "shuffle"))
-    order = draws[:, :1].expand_as(draws).argsort(2)
-    shuffled = inputs.flatten(2).gather(2, order).view_as(inputs)
+    told = "the numbers of an example are unrelated"
+    if is_image(inputs):
+        near = neighbours(inputs)
+        if near > NEIGHBOURS or evenness(inputs) > EVEN:
+            return None
+        told = f"neighbouring pixels are unrelated (correlation {near:.2f})"
+    values = inputs.flatten(2) if is_image(inputs) else inputs.flatten(1).unsqueeze(1)
+    draws = torch.rand(len(values), 1, values.shape[2], generator=generator(bench.seed, "shuffle"))
+    shuffled = values.gather(2, draws.argsort(2).expand_as(values)).view_as(inputs)
     intact, again = (
-        _guesses(values, reading.targets, size, seed=bench.seed) for values in (inputs, shuffled)
+        _guesses(examples, reading.targets, bench.outputs.size, seed=bench.seed)
+        for examples in (inputs, shuffled)
     )
-    return Structure(near, even, intact, again)
+    return Structure(told, intact, again)
+
+
+def relations(inputs: Tensor) -> float:
+    """How much the correlations of the numbers `[N, F]` of rows vary, over that of random ones."""
+    values = standardized(inputs).flatten(1)[:, :MOST_POSITIONS]
+    values = values[:, values.std(0) > 1e-3]
+    if values.shape[1] < 3:
+        return 0.0
+    correlations = (values.T @ values) / len(values)
+    apart = ~torch.eye(len(correlations), dtype=torch.bool)
+    return float(correlations[apart].var()) * len(values)
 
 
 def neighbours(inputs: Tensor) -> float:
@@ -178,7 +201,3 @@ def _guesses(inputs: Tensor, targets: Tensor, size: int, *, seed: int) -> Guesse
     view = kernel.view(inputs)
     codes = coded(targets, max(size, int(targets.max()) + 1 if targets.ndim == 1 else 0))
     return Guesses(Ridge(kernel(view, view)).left_out(codes), targets)
-
-
-def _differ(inputs: Tensor) -> bool:
-    return bool((inputs != inputs[:1]).any())

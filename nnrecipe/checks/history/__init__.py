@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from nnrecipe.checks.history.divergence import judge_divergence
 from nnrecipe.checks.history.gap import (
     judge_average,
+    judge_eval_mode,
     judge_gap,
     judge_hardship,
     judge_strangers,
@@ -70,6 +71,7 @@ def judge_history(trained: Trained) -> Iterator[Finding]:
         judge_gap,
         judge_hardship,
         judge_strangers,
+        judge_eval_mode,
         judge_swings,
         judge_average,
     ):

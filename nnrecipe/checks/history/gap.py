@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from nnrecipe.checks.history.reasons import Reason, too_much_dropout, too_small_batches
 from nnrecipe.checks.history.settings import STRONG_DROPOUT
-from nnrecipe.checks.history.trained import Conditions, Trained
+from nnrecipe.checks.history.trained import LEAST_STEPS, Conditions, Trained
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 
@@ -18,6 +18,8 @@ FAR_APART = 0.15
 """The same, where there are few examples and the loss need not rise."""
 FEW = 100
 """Training examples of a class at which a gap is likely to be for want of data."""
+BEHIND = 0.2
+"""How much less accurate a model may be in eval mode than it was in training."""
 HARDER = 0.1
 """How much less accurate training is than evaluation where what makes it harder is too strong."""
 LEARNED, UNKNOWN = 0.9, 0.1
@@ -158,8 +160,12 @@ def judge_hardship(trained: Trained) -> Iterator[Finding]:
     )
 
 
-def _of_training(conditions: Conditions) -> Reason:
-    """What makes training harder: batch norms over next to nothing, dropout, or augmentation."""
+def _of_training(conditions: Conditions) -> Reason | None:
+    """What makes training harder: batch norms over next to nothing, dropout, or augmentation.
+
+    Dropout may be a function's, which is not seen among the modules. But batch norms alone can make
+    a difference between the modes, too.
+    """
     if conditions.has_small_batch_norm:
         return too_small_batches(conditions, confidence=0.7)
     strong = conditions.dropout >= STRONG_DROPOUT
@@ -170,7 +176,38 @@ def _of_training(conditions: Conditions) -> Reason:
             "Make data.augment weaker, and look at the pictures of a training batch: the network "
             "gets the same examples right as they are, and not as they are changed.",
         )
+    if conditions.norm_batch and not conditions.dropout:
+        return None
     return too_much_dropout(conditions, confidence=0.6 if strong else 0.4)
+
+
+def judge_eval_mode(trained: Trained) -> Iterator[Finding]:
+    """A model that gets its training examples right while it trains, and not in eval mode.
+
+    It has only become better since, so the mode itself makes the difference.
+    """
+    conditions, record = trained.conditions, trained.last
+    if trained.clean is None or record.step < LEAST_STEPS or conditions.has_small_batch_norm:
+        return
+    if not trained.is_behind(BEHIND):
+        return
+    assert record.train_accuracy is not None, "what is behind has been compared"
+    normed = conditions.norm_batch > 0
+    yield Finding(
+        check="eval_mode",
+        verdict=Verdict.WARN,
+        measured=f"accuracy {record.train_accuracy:.3f} while training, "
+        f"{trained.clean.headline[1]:.3f} on training examples in eval mode",
+        expected=f"less than {BEHIND:g} apart",
+        cause=Cause.BN_STATS if normed else None,
+        confidence=0.6 if normed else 0.0,
+        advice="Look at the batch norms' momentum and at track_running_stats: in eval mode they "
+        "use running statistics, which are not those of the batches."
+        if normed
+        else "Look at what the model does with self.training: in eval mode it computes something "
+        "else than what it was trained on.",
+        source="DeepChecker (Ben Braiek & Khomh 2023)",
+    )
 
 
 def judge_swings(trained: Trained) -> Iterator[Finding]:

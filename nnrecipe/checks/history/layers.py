@@ -109,7 +109,7 @@ def _stuck_units(
     before = start.get(path, 0.0)
     reason = None
     if end[path] > LARGEST_SHARE and trained.is_poor:
-        made = root(trained) or too_large_steps(trained, confidence=0.6)
+        made = root(trained) or too_large_steps(trained, confidence=0.4)
         reason = own if before > LARGEST_SHARE else made
     yield Finding(
         check=check,

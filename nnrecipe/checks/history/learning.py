@@ -87,7 +87,7 @@ def judge_killing(trained: Trained) -> Iterator[Finding]:
     killed = [path for path in end if end[path] - start.get(path, 0.0) > KILLED]
     if not killed:
         return
-    reason = too_large_steps(trained, confidence=0.6)
+    reason = too_large_steps(trained, confidence=0.5)
     path = max(killed, key=lambda layer: end[layer])
     yield Finding(
         check="step_size",

@@ -42,11 +42,12 @@ def too_large_steps(trained: Trained, *, confidence: float) -> Reason:
 
 def too_much_dropout(conditions: Conditions, *, confidence: float) -> Reason:
     """So few units are left in a step that it teaches the network little."""
+    now = f" (now {conditions.dropout:g})" if conditions.dropout else ""
     return Reason(
         Cause.DROPOUT_TOO_HIGH,
         confidence,
-        f"Lower the dropout (now {conditions.dropout:g}) to 0.5 or less: so few units are left in "
-        "a step that the network hardly learns from it.",
+        f"Lower the dropout{now} to 0.5 or less: so few units are left in a step that the network "
+        "hardly learns from it.",
     )
 
 

@@ -35,8 +35,12 @@ DEAD = 0.95
 """The share of a layer's units whose death cuts off all layers before it."""
 TINY = 1e-4
 """Updates, relative to the weights, that lead nowhere in a training of usual length."""
-PROVEN = (0.05, 0.1)
-"""What a score gains in validation without a setting: enough to warn, and to call it a fault."""
+GAIN = 0.03
+"""What a score gains in validation without a setting that is odd by itself, enough to warn."""
+DECAY_GAIN = 0.05
+"""The same without decay, which is nothing odd."""
+LARGE_GAIN = 0.1
+"""And enough to call it a fault."""
 
 
 def suspect_setting(trained: Trained) -> Suspect | None:
@@ -95,7 +99,8 @@ def judge_settings(trained: Trained) -> Iterator[Finding]:
     name, before = validation.headline
     _, after = trial.ended.headline
     gain = after - before if math.isfinite(after - before) else 0.0
-    some, much = (max(least, 3 * trained.noise) for least in PROVEN)
+    least = DECAY_GAIN if trial.suspect is Suspect.DECAY else GAIN
+    some, much = (max(figure, 2 * trained.noise) for figure in (least, LARGE_GAIN))
     reason = reason_of(trial.suspect, trained, confidence=0.9) if gain > some else None
     verdict = Verdict.PASS if reason is None else Verdict.WARN
     yield Finding(

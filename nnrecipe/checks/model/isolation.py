@@ -16,11 +16,12 @@ from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.spec import Spec
 
 SOURCE = "Karpathy 2019, A Recipe for Training Neural Networks: backprop to chart dependencies"
-NORMALIZATIONS = (
+BATCH_NORMS = (
     "native_batch_norm",
     "cudnn_batch_norm",
     "miopen_batch_norm",
     "_native_batch_norm",
+    "_batch_norm_with_update",
 )
 
 
@@ -88,8 +89,8 @@ class _BatchStatistics(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Look at the flag `training` of the operation, then do it."""
         name = func.overloadpacket.__name__
-        if name.startswith(NORMALIZATIONS) and isinstance(args[0], Tensor) and len(args[0]) > 1:
-            self.found |= any(flag is True for flag in args)
+        if name.startswith(BATCH_NORMS) and isinstance(args[0], Tensor) and len(args[0]) > 1:
+            self.found |= "with_update" in name or any(flag is True for flag in args)
         return func(*args, **(kwargs or {}))
 
 

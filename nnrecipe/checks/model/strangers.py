@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import getclosurevars
+from types import FunctionType
 from typing import Any
 
 from torch import Tensor, nn
@@ -87,9 +89,9 @@ def _within(value: Any, path: str, depth: int) -> Iterator[tuple[str, nn.Paramet
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
             yield from _within(item, f"{path}[{key}]", depth - 1)
-    elif callable(value) and getattr(value, "__closure__", None):
-        for cell in value.__closure__:
-            yield from _within(cell.cell_contents, path, depth - 1)
+    elif isinstance(value, FunctionType):
+        for name, item in getclosurevars(value).nonlocals.items():
+            yield from _within(item, f"{path}, {name}", depth - 1)
     elif type(value).__module__ != "builtins" and hasattr(value, "__dict__"):
         for name, item in vars(value).items():
             yield from _within(item, f"{path}.{name}", depth - 1)
@@ -108,17 +110,13 @@ def _foreign(model: nn.Module, ran: list[nn.Module]) -> list[nn.Module]:
 
 def _leaves(outputs: Tensor) -> Iterator[Tensor]:
     """The tensors that require a gradient and that the outputs were computed from."""
-    pending, seen = [outputs.grad_fn], set()
+    pending: list[Any] = [outputs.grad_fn]
+    seen: set[Any] = set()
     while pending:
         node = pending.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if (variable := vars_of(node)) is not None:
-            yield variable
+        if type(node).__name__ == "AccumulateGrad":
+            yield node.variable
         pending.extend(parent for parent, _ in node.next_functions)
-
-
-def vars_of(node: Any) -> Tensor | None:
-    """The leaf that a node of the graph adds its gradient to, if it does."""
-    return node.variable if type(node).__name__ == "AccumulateGrad" else None

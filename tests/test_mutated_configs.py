@@ -277,7 +277,7 @@ any_run = given(
 )
 
 
-@settings(common, max_examples=280)
+@settings(common, max_examples=100)
 @any_run
 def test_run_ends_in_a_verdict_or_in_words(
     content: bytes, tuned: list[str], extra: list[str]
@@ -287,7 +287,7 @@ def test_run_ends_in_a_verdict_or_in_words(
         check_run(content, [*tuned, *extra])
 
 
-@settings(common, max_examples=20)
+@settings(common, max_examples=10)
 @any_run
 def test_the_report_of_any_run_can_be_drawn(
     content: bytes, tuned: list[str], extra: list[str]

@@ -16,7 +16,7 @@ FLAT = 0.005
 CAUGHT_UP = 0.7
 """The share of the suggested rate's fall that shows, in a longer trial, that a rate is sound."""
 PATIENCE = 3.0
-"""How many times the ladder's way at its best rate the training should have before it."""
+"""How many times the ladder's way at the suggested rate the training should go at its own."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,9 @@ def _opinion(band: Band, rung: Rung, ladder: Ladder, plan: Plan, trial: Trial) -
 
 
 def _too_low(rung: Rung, ladder: Ladder, plan: Plan) -> _Opinion:
-    """Whether all steps of the training together lead less far than the ladder's best few."""
-    way = rung.rate * plan.total / (ladder.best.rate * ladder.steps)
+    """Whether all steps of the training together lead hardly further than the ladder's best few."""
+    assert ladder.suggestion is not None, "there is one where a loss fell"
+    way = rung.rate * plan.total / (ladder.suggestion * ladder.steps)
     if way >= PATIENCE:
         return _Opinion(
             advice="The rate is low, but the training is long enough for it; a higher one would "

@@ -91,14 +91,18 @@ ACCOUNTS_FOR: dict[Cause, frozenset[Cause]] = {
     Cause.DROPOUT_TOO_HIGH: RATES | {Cause.AUGMENTATION_TOO_STRONG, Cause.EVAL_INACTIVE},
     Cause.BN_STATS: GAPS | {Cause.BN_SMALL_BATCH},
     Cause.EVAL_INACTIVE: GAPS | {Cause.BATCH_MIXING, Cause.DROPOUT_TOO_HIGH},
+    Cause.NO_NONLINEARITY: RATES | {Cause.BOTTLENECK},
     Cause.WRONG_OUTPUT_SIZE: frozenset({Cause.MISSING_CLASS}),
     Cause.BOTTLENECK: RATES | {Cause.DEAD_RELU, Cause.VANISHING_GRADIENT},
     Cause.EXPLODING_ACTIVATIONS: RATES | {Cause.EXPLODING_GRADIENT, Cause.INIT_TOO_LARGE},
     Cause.WRONG_GRADIENT: RATES | SIGNALS,
     Cause.NAN_GRADIENT_OP: RATES,
-    Cause.BATCH_MIXING: RATES | GAPS,
+    Cause.BATCH_MIXING: RATES | GAPS | {Cause.DOUBLE_SOFTMAX},
     Cause.INPUT_IGNORED: RATES
-    | {*(Cause.CONSTANT_INIT, Cause.BOTTLENECK, Cause.VANISHING_GRADIENT, Cause.INIT_TOO_SMALL)},
+    | {
+        *(Cause.CONSTANT_INIT, Cause.BOTTLENECK, Cause.VANISHING_GRADIENT, Cause.INIT_TOO_SMALL),
+        *(Cause.DEAD_RELU, Cause.EVAL_INACTIVE),
+    },
     # loss and regularization
     Cause.LOSS_MISMATCH: RATES,
     Cause.MISSING_LOG_SOFTMAX: RATES | {Cause.LOSS_MISMATCH},
@@ -111,6 +115,7 @@ ACCOUNTS_FOR: dict[Cause, frozenset[Cause]] = {
     Cause.LR_TOO_HIGH: frozenset(
         {*(Cause.DEAD_RELU, Cause.EXPLODING_GRADIENT, Cause.SATURATED_UNITS, Cause.OVERFITTING)}
     ),
+    Cause.UNDERTRAINED: frozenset({Cause.UNDERFITTING}),
     Cause.MOMENTUM_TOO_HIGH: RATES | {Cause.DEAD_RELU},
     Cause.BN_SMALL_BATCH: RATES | {Cause.BN_STATS},
     Cause.SCHEDULE_TOO_FAST: RATES,
@@ -140,9 +145,8 @@ class _Case:
 
     def accounts_for(self, other: _Case) -> bool:
         """Whether the other is what this one brings about, and this one is sure enough."""
-        if other.cause not in ACCOUNTS_FOR.get(self.cause, frozenset()) | OUTCOMES:
-            return False
-        if self.cause in OUTCOMES and other.cause in OUTCOMES:
+        effects = ACCOUNTS_FOR.get(self.cause, frozenset())
+        if other.cause not in (effects if self.cause in OUTCOMES else effects | OUTCOMES):
             return False
         return self.confidence >= min(SURE, other.confidence)
 

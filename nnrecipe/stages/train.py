@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from nnrecipe.checks.history import Conditions, Trained, judge_history, worth_trying
+from nnrecipe.checks.model.batch_norm import judge_statistics
 from nnrecipe.core.findings import Finding, StageResult, Verdict
-from nnrecipe.core.seeding import isolated_rng
+from nnrecipe.core.seeding import generator, isolated_rng
 from nnrecipe.core.spec import Spec
 from nnrecipe.data.batch import Batch
 from nnrecipe.stages.run import Run
@@ -28,6 +30,10 @@ LEAST_SAMPLED = 10
 """Samples in a training, however short it is."""
 MOST_FURTHER_STEPS = 300
 """Optimizer steps that may be spent to find out what the training lacked."""
+
+
+LEAST_FOR_STATISTICS, STATISTICS_BATCHES = 32, 8
+"""Examples in a batch at least, and batches, from which batch statistics are taken anew."""
 
 
 class TrainStage(Spec):
@@ -71,12 +77,13 @@ class TrainStage(Spec):
                 run.progress.advance(0, note=_note(record))
                 if course.should_stop:
                     break
+            lagging = _statistics(run, setup, average, course)
             trained = _look_back(run, setup, average, course, start_loss=start, rate=rate)
         run.metrics.update(course.metrics())
         parameters = sum(parameter.numel() for parameter in setup.model.parameters())
         facts = {"learning_rate": rate, "start_loss": start, "parameters": parameters}
         facts |= course.facts() | trained.facts()
-        return StageResult.of(self.kind, facts, judge_history(trained))
+        return StageResult.of(self.kind, facts, [*judge_history(trained), *lagging])
 
 
 def _no_rate() -> Finding:
@@ -139,6 +146,24 @@ def _clean(run: Run, setup: TrainSetup, average: Average) -> Evaluation:
     return evaluate(
         average.model, batches, setup.loss, outputs=data.outputs, precision=setup.precision
     )
+
+
+def _statistics(run: Run, setup: TrainSetup, average: Average, course: Course) -> list[Finding]:
+    """Whether batch norms' running statistics fit the trained model; none where it has no norm."""
+    if course.records[-1].diverged_at is not None:
+        return []
+    data, seed = run.bench.data, run.bench.seed
+    order = generator(seed, "statistics")
+    size = max(run.training.batch_size, LEAST_FOR_STATISTICS)
+    sample = run.bench.sample(data.val, CLEAN_EXAMPLES)
+    found = judge_statistics(
+        average.model,
+        training=list(islice(data.training_batches(size, generator=order), STATISTICS_BATCHES)),
+        validation=list(map(Batch, sample.inputs.split(256), sample.targets.split(256))),
+        loss=setup.loss,
+        outputs=data.outputs,
+    )
+    return [] if found is None else [found]
 
 
 def _conditions(run: Run, setup: TrainSetup) -> Conditions:

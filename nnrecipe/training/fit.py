@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -17,7 +18,7 @@ from nnrecipe.data.batch import Batch
 from nnrecipe.training.averaging import Average, recompute_statistics
 from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.monitors import Reading
-from nnrecipe.training.origin import Origin, is_finite
+from nnrecipe.training.origin import Origin
 from nnrecipe.training.replay import Snapshot, find_origin
 from nnrecipe.training.setup import TrainSetup
 from nnrecipe.training.spec import TrainingSpec
@@ -128,7 +129,7 @@ def fit(
                 break
         loss, accuracy, penalty = sums.means()
         broken = sums.first_non_finite()
-        if broken is None and not all(map(is_finite, setup.model.parameters())):
+        if broken is None and not _has_finite_weights(setup.model):
             broken = len(sums.sizes)  # the next step's loss would be
         validation, origin = None, None
         if broken is None:
@@ -166,14 +167,20 @@ def _origin(
     setup: TrainSetup, start: Snapshot, batches: Iterator[Batch], *, first_step: int, broken: int
 ) -> Origin | None:
     """What was not finite first in the epoch that began with `start`; the state stays as it is."""
-    end = Snapshot(setup)
-    try:
+    end, found = Snapshot(setup), None
+    # what the user's code may raise is no reason to lose a run, which is to be diagnosed
+    with suppress(Exception):
         start.restore()
-        return find_origin(setup, batches, first_step=first_step, broken=broken)
-    except Exception:  # the user's code, for a diagnosis: better without than not at all
-        return None
-    finally:
+        found = find_origin(setup, batches, first_step=first_step, broken=broken)
+    with suppress(Exception):
         end.restore()
+    return found
+
+
+def _has_finite_weights(model: nn.Module) -> bool:
+    """Whether all parameters are finite; one synchronisation."""
+    finite = [torch.isfinite(parameter).all() for parameter in model.parameters()]
+    return not finite or bool(torch.stack(finite).all())
 
 
 def _batches(data: DataBundle, training: TrainingSpec, seed: int, epoch: int) -> Iterator[Batch]:

@@ -78,7 +78,7 @@ def start_loss(model: nn.Module, loss: LossCallable, batches: Sequence[Batch]) -
         )
 
 
-def bands(rungs: Sequence[Rung], *, least: float = 0.1, steady: float = 0.5) -> dict[float, Band]:
+def bands(rungs: Sequence[Rung], *, least: float = 0.1, steady: float = 0.65) -> dict[float, Band]:
     """Sort rates into bands.
 
     Good: the loss fell by at least `least` of the fall that the best rate of the ladder made in as

@@ -460,3 +460,14 @@ def test_frozen_random_weights_and_frozen_trained_ones(make: Make) -> None:
     finding = _found(ReachCheck, lambda: frozen(trained=False))
     _assert(finding, Cause.ACCIDENTAL_FREEZE, Verdict.FAIL)
     _assert(_found(ReachCheck, lambda: frozen(trained=True)), None, Verdict.PASS)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_single_unit_is_told_from_ignored_inputs(make: Make, seed: int) -> None:
+    """The unit is shut in every second draw of the weights, and may be from the start."""
+    finding = _found(InputSensitivityCheck, lambda: make(width=1), seed=seed)
+    assert finding.cause is not Cause.INPUT_IGNORED
+    _assert(
+        _found(BottleneckCheck, lambda: make(width=1), seed=seed), Cause.BOTTLENECK, Verdict.WARN
+    )

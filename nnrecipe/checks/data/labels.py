@@ -96,9 +96,12 @@ def _confounded(bench: Bench) -> bool:
     val = bench.once(twins).get("val")
     if (val is not None and val.share > LEAKED) or bench.once(destroyed):
         return True
-    if not bench.once(read).random and differing(bench, "val"):
+    readings = bench.once(read)
+    if readings.train.faulty or readings.val.faulty:
         return True
-    found = bench.once(lesson) if bench.once(read).random else None
+    if not readings.random and differing(bench, "val"):
+        return True
+    found = bench.once(lesson) if readings.random else None
     return found is not None and (found.kept < KEPT or found.drowned)
 
 

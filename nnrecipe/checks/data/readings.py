@@ -65,6 +65,11 @@ class Reading:
         """
         return self.repeated >= (REPEATED_IMAGES if self.inputs.ndim == 4 else REPEATED_ROWS)
 
+    @property
+    def faulty(self) -> bool:
+        """Whether there is nothing to compare: the inputs are constant, or some not finite."""
+        return self.constant or not bool(self.inputs.isfinite().all())
+
     def changes(self, other: Reading) -> Tensor:
         """[N] Which of the examples are others in a second reading of the same places."""
         inputs = torch.nan_to_num(self.inputs) != torch.nan_to_num(other.inputs)

@@ -54,7 +54,7 @@ class ShiftCheck(Spec):
         readings = bench.once(read)
         for name, other in readings.others().items():
             train, matching = matched(readings.train, other)
-            if len(train) < 2 or readings.train.constant or other.constant:
+            if len(train) < 2 or readings.train.faulty or other.faulty:
                 continue
             moved, found = differing(bench, name), channels(train, matching)
             largest = max(moved or found, key=lambda channel: channel.distance)

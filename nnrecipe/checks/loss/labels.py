@@ -10,6 +10,8 @@ from nnrecipe.checks.loss.probe import LossProbe
 from nnrecipe.core.causes import Cause
 
 EXAMPLES = 16
+MOST = 0.6
+"""The share of the targets that must act on other examples, for the loss to have mixed them up."""
 SHOWN = 5
 """Labels that are listed before the list ends in dots."""
 
@@ -30,7 +32,8 @@ def mispaired(probe: LossProbe) -> Judgement | None:
             "the outputs with the targets.",
         )
     told = [(row, change) for row, change in enumerate(changes) if bool(change.any())]
-    if not all(_is_others(change, row) for row, change in told):
+    astray = sum(_is_others(change, row) for row, change in told)
+    if astray < MOST * len(told):  # a permutation may leave some where they are
         return None
     return proof(
         "an example's target changes the pull on other examples as much as on its own",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrecipe.checks.bench import Bench
-from nnrecipe.checks.model.probe import examined, few, redrawn
+from nnrecipe.checks.model.probe import examined, few, redrawn, unmeasured
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.seeding import generator, isolated_rng
@@ -50,6 +50,9 @@ class BottleneckCheck(Spec):
                 rank = max(rank, _rank(model, inputs, directions=enough + 1))
                 if rank > enough or (rank and draw):
                     break
+            if not rank:
+                yield unmeasured(self.kind, SOURCE, "the outputs have no derivative by the inputs")
+                return
             place = _narrowest(model, inputs)
         sick = 0 < rank < min(freedom, features) and (rank == 1 or rank < enough)
         yield Finding(

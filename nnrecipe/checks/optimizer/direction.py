@@ -22,6 +22,8 @@ from nnrecipe.core.spec import Spec
 STEPS = 3
 UPHILL, UPHILL_ALONE = -0.05, -0.5
 """Cosines of step and descent below which all parameters, or one of them, are led uphill."""
+LOUD = 100.0
+"""How many times the gradient of weight decay the one by which the direction is read should be."""
 FEW = 16
 """Entries of a parameter below which its direction may be chance, as with noise in the step."""
 NOTABLE = 0.1
@@ -53,7 +55,7 @@ class OptimizerStepCheck(Spec):
         gradients = bench.once(data_gradients)
         if not norm(gradients):
             gradients = probe.noise()
-        moves = _by_gradient(probe, gradients)
+        moves = _by_gradient(probe, _loud(probe, gradients))
         cosine = _descent(moves, gradients)
         uphill = _uphill(moves, gradients)
         shown = (
@@ -107,9 +109,18 @@ class OptimizerStepCheck(Spec):
 
 def _by_gradient(probe: OptimizerProbe, gradients: Gradients) -> dict[str, Tensor]:
     """What the gradients do, without what a step does anyway."""
-    moves = probe.moves(gradients, steps=STEPS, decay=False)
-    anyway = probe.moves(probe.nothing(), steps=STEPS, decay=False)
+    moves = probe.moves(gradients, steps=STEPS)
+    anyway = probe.moves(probe.nothing(), steps=STEPS)
     return {path: move - anyway[path] for path, move in moves.items()}
+
+
+def _loud(probe: OptimizerProbe, gradients: Gradients) -> Gradients:
+    """The gradients, scaled up where weight decay would drown them."""
+    weights = probe.weights()
+    size = norm(gradients)
+    decay = max(float(settings.get("weight_decay") or 0.0) for settings in probe.settings())
+    factor = max(1.0, LOUD * decay * norm(weights) / size) if weights else 1.0
+    return {path: factor * gradient for path, gradient in gradients.items()}
 
 
 def _descent(moves: Mapping[str, Tensor], gradients: Gradients) -> float:

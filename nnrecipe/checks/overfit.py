@@ -93,8 +93,9 @@ def judge_overfit(
         confidence = 0.3 if cause is Cause.UNDERFITTING else 0.8
     elif last is not first and bench.learning_rate is not None:
         too_high = last.lower or first.diverged
-        # A rate that is reached by and by may well be too high for the first step.
-        if not (too_high and starts_low):
+        # A rate may be too high for the first steps on few examples and right for the training:
+        # because it is reached by and by, or because that has other batches. The probe will tell.
+        if not too_high or (first.diverged and not starts_low):
             verdict, confidence = Verdict.WARN, 0.6
             cause = Cause.LR_TOO_HIGH if too_high else Cause.LR_TOO_LOW
             advice = (

@@ -395,6 +395,18 @@ def test_training_that_is_much_harder_than_evaluation(
 
 
 @pytest.mark.parametrize(
+    ("augmented", "cause"), [(False, Cause.LABEL_NOISE), (True, Cause.AUGMENTATION_TOO_STRONG)]
+)
+def test_training_examples_that_are_harder_than_those_of_validation(
+    augmented: bool, cause: Cause
+) -> None:
+    records = [_record(n, 1.0, right=0.5, validation=_evaluation(0.7, 1 / n)) for n in (1, 2, 3)]
+    conditions = {"augmented": augmented}
+    found = _judge(*records, conditions=conditions, clean=_evaluation(0.52))
+    assert (found["hardship"].verdict, found["hardship"].cause) == (Verdict.WARN, cause)
+
+
+@pytest.mark.parametrize(
     ("right", "verdict", "cause"),
     [
         (0.01, Verdict.FAIL, Cause.LABEL_MAP_MISMATCH),

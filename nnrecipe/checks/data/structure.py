@@ -125,9 +125,9 @@ def _flat(reading: Reading, other: Reading) -> bool:  # noqa: ARG001
 
 def _flatter(reading: Reading, other: Reading) -> bool:
     """Whether the numbers of rows have nothing to do with each other, but in the other split do."""
-    if min(len(reading), len(other)) < FEWEST or reading.inputs[0].numel() < 3:
+    if min(len(reading), len(other)) < FEWEST or reading.inputs[0].numel() < 8:
         return False
-    return relations(reading.inputs) < EVEN and relations(other.inputs) > 3 * EVEN
+    return relations(reading.inputs) < EVEN and relations(other.inputs) > 2 * EVEN
 
 
 def _structure(bench: Bench, reading: Reading) -> Structure | None:

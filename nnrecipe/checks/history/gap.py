@@ -140,13 +140,7 @@ def judge_hardship(trained: Trained) -> Iterator[Finding]:
     if eased > HARDER:
         reason = _of_training(trained.conditions)
     elif harder > HARDER:
-        reason = Reason(
-            Cause.AUGMENTATION_TOO_STRONG,
-            0.4,
-            "Look at the training examples as the Dataset gives them: a transform that spoils "
-            "them, or examples that differ from the validation split's, make them harder to get "
-            "right.",
-        )
+        reason = _of_examples(trained.conditions)
     yield Finding(
         check="hardship",
         verdict=Verdict.PASS if reason is None else Verdict.WARN,
@@ -157,6 +151,17 @@ def judge_hardship(trained: Trained) -> Iterator[Finding]:
         confidence=0.0 if reason is None else reason.confidence,
         advice="" if reason is None else reason.advice,
         source="lecture: regularization",
+    )
+
+
+def _of_examples(conditions: Conditions) -> Reason:
+    """What makes the training examples themselves harder than the validation split's."""
+    return Reason(
+        Cause.AUGMENTATION_TOO_STRONG if conditions.augmented else Cause.LABEL_NOISE,
+        0.3,
+        "Look at training examples together with their labels, as the Dataset gives them: wrong "
+        "labels, or a transform that spoils the inputs, make them harder to get right than those "
+        "of the validation split, which are as they should be.",
     )
 
 

@@ -98,3 +98,9 @@ def test_a_linear_model_has_the_bands_of_its_rates() -> None:
     assert rungs[2].fall < 0
     assert rungs[0].start == rungs[1].start == rungs[2].start
     assert list(bands(rungs).values()) == [Band.TOO_LOW, Band.GOOD, Band.EXPLODING]
+
+
+def test_a_rate_above_the_best_has_to_keep_up_with_it() -> None:
+    rungs = [Rung(1e-3, 2.3, 1.9), Rung(1e-2, 2.3, 0.9), Rung(0.1, 2.3, 1.8), Rung(1.0, 2.3, 2.4)]
+    assert list(bands(rungs).values()) == [Band.GOOD, Band.GOOD, Band.UNSTABLE, Band.EXPLODING]
+    assert suggest(rungs) == 1e-2

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PLOTS_FOLDER = "plots"
-BANDS = {"too low": INK, "good": GOOD, "exploding": BAD}
+BANDS = {"too low": INK, "good": GOOD, "unstable": BAD, "exploding": BAD}
 MOST_WRITTEN_CELLS = 12
 """A confusion matrix of more classes shows shades without figures."""
 DRAWN_FACTS = frozenset({"losses", "confusion", "classes", "histograms", "compared"})

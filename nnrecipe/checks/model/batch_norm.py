@@ -31,6 +31,10 @@ LAGGING = (
 )
 
 
+USUAL_MOMENTUM = (0.01, 0.5)
+"""Of running statistics, in torch's sense: the share of the latest batch."""
+
+
 class BatchCompanyCheck(Spec):
     """In training, an example's outputs don't depend much on which others share its batch.
 
@@ -197,7 +201,7 @@ def judge_statistics(
     name, was = before.headline
     became = after.headline[1]
     lost = not math.isfinite(before.loss) or before.loss > 1.5 * after.loss + 0.05
-    sick = lost and not became - was <= 0.05
+    sick = lost and not became - was <= 0.05 and _can_lag(model)
     return Finding(
         check="running_statistics",
         verdict=Verdict.FAIL if sick else Verdict.PASS,
@@ -208,4 +212,21 @@ def judge_statistics(
         confidence=0.9 if sick else 0.0,
         advice=LAGGING if sick else "",
         source=SOURCE,
+    )
+
+
+def _can_lag(model: nn.Module) -> bool:
+    """Whether some statistics can't have followed the weights, by their momentum or at all.
+
+    With a usual momentum they are some ten steps behind: where that shows, it is the training that
+    swings.
+    """
+    low, high = USUAL_MOMENTUM
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    return any(
+        norm.momentum is None
+        or not low <= norm.momentum <= high
+        or norm.num_batches_tracked is None
+        or int(norm.num_batches_tracked) == 0
+        for norm in norms
     )

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from nnrecipe.checks.bench import Bench
+FEWEST_ROWS = 100
+"""Rows from which their correlations are no accident."""
 from nnrecipe.checks.data.agreement import FEWEST, Guesses, coded
 from nnrecipe.checks.data.kernel import Kernel, Ridge, is_image, standardized
 from nnrecipe.checks.data.readings import Reading, read
@@ -125,7 +127,7 @@ def _flat(reading: Reading, other: Reading) -> bool:  # noqa: ARG001
 
 def _flatter(reading: Reading, other: Reading) -> bool:
     """Whether the numbers of rows have nothing to do with each other, but in the other split do."""
-    if min(len(reading), len(other)) < FEWEST or reading.inputs[0].numel() < 8:
+    if min(len(reading), len(other)) < FEWEST_ROWS or reading.inputs[0].numel() < 8:
         return False
     return relations(reading.inputs) < EVEN and relations(other.inputs) > 2 * EVEN
 

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 
 from nnrecipe.checks.bench import Bench
-FEWEST_ROWS = 100
-"""Rows from which their correlations are no accident."""
 from nnrecipe.checks.data.agreement import FEWEST, Guesses, coded
 from nnrecipe.checks.data.kernel import Kernel, Ridge, is_image, standardized
 from nnrecipe.checks.data.readings import Reading, read
@@ -20,6 +18,8 @@ from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.seeding import generator
 from nnrecipe.core.spec import Spec
 
+FEWEST_ROWS = 100
+"""Rows from which their correlations are no accident."""
 NEIGHBOURS = 0.1
 """The correlation of adjacent pixels below which an image has no structure; photographs: 0.9."""
 EVEN = 1.5

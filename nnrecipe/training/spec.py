@@ -37,7 +37,8 @@ class TrainingSpec(Spec):
         0, le=256, description="processes that read data which streams; 0 reads in the main process"
     )
     monitor_every: Count = Field(
-        50, description="steps between two samples of update ratios and gradient norms"
+        50,
+        description="steps between two samples of update ratios, gradients and hidden units",
     )
 
     def steps_per_epoch(self, batches: int) -> int:

@@ -193,11 +193,11 @@ def skewed(source: str = DEFAULT, by_one: bool = False, ratio: float = 50, **siz
 
 
 def overlapping(source: str = DEFAULT, by_one: bool = False, **size: int) -> Splits:
-    """Two labels for one kind of thing: in both splits, 0 and 1 are told apart by a coin."""
+    """Two labels for one kind of thing, a coin between them: 0 or 1, and 2 or 3, in both splits."""
     pairs = []
     for seed, (x, y) in enumerate(_both(source, size)):
         coin = torch.randint(0, 2, y.shape, generator=torch.Generator().manual_seed(seed))
-        pairs.append((x, torch.where(y < 4, 2 * (y // 4) + coin, y)))
+        pairs.append((x, torch.where(y < 4, 2 * (y // 2) + coin, y)))
     return _shown(pairs[0], pairs[1], source, by_one=by_one)
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nnrecipe.checks.bench import Bench
+from nnrecipe.checks.optimizer.base import StepCheck
 from nnrecipe.checks.optimizer.probe import (
     Gradients,
     OptimizerProbe,
@@ -19,40 +20,35 @@ from nnrecipe.checks.optimizer.probe import (
 )
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
-from nnrecipe.core.spec import PositiveFloat, Spec
+from nnrecipe.core.spec import PositiveFloat
 
 FASTEST = 0.1
 """The share of the weights' size that regularization alone may take away in an epoch."""
 
 
-class WeightDecayCheck(Spec):
+class WeightDecayCheck(StepCheck):
     """Without a gradient weights shrink where decay is declared, and never grow.
 
     How hard decay and penalties pull is held against the pull of the data at the start.
     """
 
     source: ClassVar[str] = "lecture: regularization"
+    expects: ClassVar[str] = (
+        "weights that don't grow by themselves, and a pull below that of the data"
+    )
 
     kind: Literal["weight_decay"] = "weight_decay"
     warn: PositiveFloat = Field(
         2.0, description="pull of decay and penalties, over that of the data, that warns"
     )
 
-    def check(self, bench: Bench) -> Iterator[Finding]:
+    def _look(self, probe: OptimizerProbe) -> Iterator[Finding]:
         """Step by no gradient at all, then by the penalties', and measure the weights."""
-        probe = OptimizerProbe(bench)
-        try:
-            weights = probe.weights()
-            if not weights or not norm(weights):
-                return
-            yield self._look(probe, weights)
-        except Exception as error:  # a user's optimizer may want what a probe can't give
-            yield self._found(f"not measured: {str(error).splitlines()[0] if str(error) else ''}")
+        weights = probe.weights()
+        if weights and norm(weights):
+            yield self._judge(probe, weights)
 
-    def _look(self, probe: OptimizerProbe, weights: Mapping[str, Tensor]) -> Finding:
-        bench = probe.bench
-        if bench.reevaluates:
-            return self._found("not measured: a step evaluates the loss several times")
+    def _judge(self, probe: OptimizerProbe, weights: Mapping[str, Tensor]) -> Finding:
         idle = probe.moves(probe.nothing())
         shrink = -inner(idle, weights) / norm(weights) ** 2
         declared = _declared(probe)
@@ -103,25 +99,6 @@ class WeightDecayCheck(Spec):
             0.7,
             "From the first step on the weights are pulled to zero harder than the data pull them "
             "anywhere: lower optimizer.weight_decay, regularization.l2 or l1 by factors of ten.",
-        )
-
-    def _found(
-        self,
-        shown: str,
-        verdict: Verdict = Verdict.PASS,
-        cause: Cause | None = None,
-        confidence: float = 0.0,
-        advice: str = "",
-    ) -> Finding:
-        return Finding(
-            check="weight_decay",
-            verdict=verdict,
-            measured=shown,
-            expected="weights that don't grow by themselves, and a pull below that of the data",
-            cause=cause,
-            confidence=confidence,
-            advice=advice,
-            source=self.source,
         )
 
 

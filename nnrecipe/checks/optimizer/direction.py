@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from nnrecipe.checks.bench import Bench
+from nnrecipe.checks.optimizer.base import StepCheck
 from nnrecipe.checks.optimizer.probe import (
     Gradients,
     OptimizerProbe,
@@ -17,7 +18,6 @@ from nnrecipe.checks.optimizer.probe import (
 )
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
-from nnrecipe.core.spec import Spec
 
 STEPS = 3
 UPHILL, UPHILL_ALONE = -0.05, -0.5
@@ -30,29 +30,20 @@ NOTABLE = 0.1
 """The share of parameters that stand still from which the training must suffer."""
 
 
-class OptimizerStepCheck(Spec):
+class OptimizerStepCheck(StepCheck):
     """A step of the optimizer goes against the gradient, and moves all that is to be trained."""
 
     source: ClassVar[str] = "lecture: optimization, gradient descent"
+    expects: ClassVar[str] = "a step downhill that moves every parameter"
 
     kind: Literal["optimizer_step"] = "optimizer_step"
 
-    def check(self, bench: Bench) -> Iterator[Finding]:
-        """Take steps on copies of the model, down the data's gradient and by noise."""
-        if bench.reevaluates:
-            yield self._found("not measured: a step evaluates the loss several times")
-            return
-        try:
-            yield self._look(bench)
-        except Exception as error:  # a user's optimizer may want what a probe can't give
-            yield self._found(f"not measured: {str(error).splitlines()[0] if str(error) else ''}")
-
-    def _look(self, bench: Bench) -> Finding:
-        probe = OptimizerProbe(bench)
+    def _look(self, probe: OptimizerProbe) -> Iterator[Finding]:
+        """Take steps down the data's gradient, and by noise."""
         still = [
             path for path, move in probe.moves(probe.noise(), steps=STEPS).items() if not move.any()
         ]
-        gradients = bench.once(data_gradients)
+        gradients = probe.bench.once(data_gradients)
         if not norm(gradients):
             gradients = probe.noise()
         moves = _by_gradient(probe, _loud(probe, gradients))
@@ -63,7 +54,7 @@ class OptimizerStepCheck(Spec):
             f"{_ratio(probe, gradients):.2g} of their size"
         )
         if uphill:
-            return self._found(
+            yield self._found(
                 f"{shown}; uphill: {_listed(uphill)}",
                 Verdict.FAIL,
                 Cause.SIGN_FLIPPED,
@@ -71,9 +62,10 @@ class OptimizerStepCheck(Spec):
                 "The optimizer steps along the gradient, so it makes the loss large: look for "
                 "maximize=True, or for a sign in its step; w <- w - lr * g descends.",
             )
-        if still:
-            return self._standstill(bench, shown, still)
-        return self._found(shown)
+        elif still:
+            yield self._standstill(probe.bench, shown, still)
+        else:
+            yield self._found(shown)
 
     def _standstill(self, bench: Bench, shown: str, still: list[str]) -> Finding:
         sizes = {p: v.numel() for p, v in bench.make_model().named_parameters() if v.requires_grad}
@@ -85,25 +77,6 @@ class OptimizerStepCheck(Spec):
             0.95 if share > NOTABLE else 0.8,
             "The optimizer doesn't hold these parameters, or their learning rate is 0: give it all "
             "groups that it is handed, or freeze them in the open (transfer.freeze).",
-        )
-
-    def _found(
-        self,
-        shown: str,
-        verdict: Verdict = Verdict.PASS,
-        cause: Cause | None = None,
-        confidence: float = 0.0,
-        advice: str = "",
-    ) -> Finding:
-        return Finding(
-            check="optimizer_step",
-            verdict=verdict,
-            measured=shown,
-            expected="a step downhill that moves every parameter",
-            cause=cause,
-            confidence=confidence,
-            advice=advice,
-            source=self.source,
         )
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from nnrecipe.checks.bench import Bench
+from nnrecipe.checks.optimizer.base import StepCheck
 from nnrecipe.checks.optimizer.probe import (
     Gradients,
     OptimizerProbe,
@@ -19,7 +19,7 @@ from nnrecipe.checks.optimizer.probe import (
 )
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
-from nnrecipe.core.spec import Fraction, PositiveFloat, Spec
+from nnrecipe.core.spec import Fraction, PositiveFloat
 
 STEPS = 10
 USUAL_EPS = 1e-8
@@ -29,10 +29,13 @@ TINY = 3e-4
 """The same where momentum has gathered speed, and something holds the steps back."""
 
 
-class StepSizeCheck(Spec):
+class StepSizeCheck(StepCheck):
     """Neither eps nor clipping takes away what the gradient would move, and momentum lets go."""
 
     source: ClassVar[str] = "CS231n notes: ratio of updates to weights"
+    expects: ClassVar[str] = (
+        "steps of about 0.001 of the weights' size, from gradients that decide them"
+    )
 
     kind: Literal["step_size"] = "step_size"
     eps_factor: PositiveFloat = Field(
@@ -43,25 +46,15 @@ class StepSizeCheck(Spec):
     )
     momentum: Fraction = Field(0.99, description="momentum, or beta1, that warns")
 
-    def check(self, bench: Bench) -> Iterator[Finding]:
-        """Step down the data's gradient with the settings, and with usual ones in their place."""
-        if bench.reevaluates:
-            yield self._found("step_size", "not measured: a step evaluates the loss several times")
-            return
-        try:
-            yield from self._look(OptimizerProbe(bench))
-        except Exception as error:  # a user's optimizer may want what a probe can't give
-            reason = str(error).splitlines()[0] if str(error) else ""
-            yield self._found("step_size", f"not measured: {reason}")
-
     def _look(self, probe: OptimizerProbe) -> Iterator[Finding]:
+        """Step down the data's gradient with the settings, and with usual ones in their place."""
         weights, data = probe.weights(), probe.bench.once(data_gradients)
         if not weights or not norm(weights) or not norm(data, weights):
-            yield self._found("step_size", "not measured: no gradient reaches the weights")
+            yield self._found("not measured: no gradient reaches the weights")
             return
         size = norm(weights)
         ratio = norm(probe.moves(data, steps=STEPS, decay=False), weights) / size / STEPS
-        yield self._found("step_size", f"a step moves the weights by {ratio:.2g} of their size")
+        yield self._found(f"a step moves the weights by {ratio:.2g} of their size")
         yield from self._eps(probe, data, weights, ratio)
         yield from self._clipping(probe, data, weights)
         yield from self._momentum(probe)
@@ -76,16 +69,17 @@ class StepSizeCheck(Spec):
         factor = usual / (norm(weights) * STEPS * max(ratio, 1e-30))
         shown = f"eps {largest:g} makes a step {factor:.3g} x smaller than {USUAL_EPS:g} would"
         if factor <= self.eps_factor or ratio >= SLOW:
-            yield self._found("optimizer_eps", shown)
+            yield self._found(shown, check="optimizer_eps")
             return
         yield self._found(
-            "optimizer_eps",
             f"{shown}, {ratio:.2g} of the weights' size",
+            Verdict.WARN,
             Cause.ADAM_EPS,
             0.7,
             f"Set optimizer.eps: {USUAL_EPS:g}: a large one outweighs the root of the second "
             "moment by which a step is divided, and the steps shrink with the gradient.",
-            f"optimizer.eps={USUAL_EPS:g}",
+            check="optimizer_eps",
+            change=(f"optimizer.eps={USUAL_EPS:g}",),
         )
 
     def _clipping(
@@ -103,20 +97,21 @@ class StepSizeCheck(Spec):
             f"step {factor:.3g} x smaller"
         )
         if factor <= self.clip_factor or ratio >= TINY:
-            yield self._found("clipping", shown)
+            yield self._found(shown, check="clipping")
             return
         key = "clip_norm" if limits.gradient_norm is not None else "clip_value"
         usual = (
             norm(data) if key == "clip_norm" else max(float(g.abs().max()) for g in data.values())
         )
         yield self._found(
-            "clipping",
             f"{shown}, {ratio:.2g} of the weights' size",
+            Verdict.WARN,
             Cause.CLIP_TOO_SMALL,
             0.75,
             f"Raise training.{key} to about {usual:.1g}, what the gradient has at the start: far "
             "below it every step is scaled down, as by a smaller learning rate.",
-            f"training.{key}={usual:.1g}",
+            check="clipping",
+            change=(f"training.{key}={usual:.1g}",),
         )
 
     def _momentum(self, probe: OptimizerProbe) -> Iterator[Finding]:
@@ -129,34 +124,14 @@ class StepSizeCheck(Spec):
             return
         usual = "optimizer.momentum=0.9" if largest == heaviest else "optimizer.betas=[0.9, 0.999]"
         yield self._found(
-            "momentum",
             f"{heaviest:g}: a gradient acts for {1 / max(1 - heaviest, 1e-9):.0f} steps",
+            Verdict.WARN,
             Cause.MOMENTUM_TOO_HIGH,
             0.5 if heaviest < 0.998 else 0.7,
             "Set the momentum to 0.9: a step of 1 / (1 - momentum) times the learning rate "
             "overshoots, and for as many steps nothing can hold it.",
-            usual,
-        )
-
-    def _found(
-        self,
-        check: str,
-        shown: str,
-        cause: Cause | None = None,
-        confidence: float = 0.0,
-        advice: str = "",
-        *change: str,
-    ) -> Finding:
-        return Finding(
-            check=check,
-            verdict=Verdict.PASS if cause is None else Verdict.WARN,
-            measured=shown,
-            expected="steps of about 0.001 of the weights' size, from gradients that decide them",
-            cause=cause,
-            confidence=confidence,
-            advice=advice,
-            change=change,
-            source=self.source,
+            check="momentum",
+            change=(usual,),
         )
 
 

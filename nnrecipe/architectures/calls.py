@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils.flop_counter import FlopCounterMode
 
+from nnrecipe.core.flops import flop_counter
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.shapes import InputShape
 
@@ -60,7 +60,7 @@ def trace(model: nn.Module, inputs: InputShape) -> list[Call]:
 def _calls(model: nn.Module, run: Callable[[], object]) -> list[Call]:
     """The calls that `run` makes."""
     calls: list[Call] = []
-    counter = FlopCounterMode(display=False)
+    counter = flop_counter()
     open_calls = [[0, 0]]  # of each module that runs: FLOPs before it, and those in its children
     seen: set[StorageWeakRef] = set()
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from torch.utils.flop_counter import FlopCounterMode
-
 from nnrecipe.checks.bench import Bench
+from nnrecipe.core.flops import flop_counter
 
 EVALUATIONS = 20
 """How often an optimizer that evaluates the loss anew does so in a step, about: lbfgs's default."""
@@ -13,7 +12,7 @@ EVALUATIONS = 20
 def step_flops(bench: Bench, *, examples: int) -> float:
     """The floating-point operations of an optimizer step on so many examples."""
     few = bench.sample(bench.data.train, 2)
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         loss = bench.loss_of(bench.make_model(), few)
         if loss.requires_grad:
             loss.backward()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from nnrecipe.checks.data.agreement import Guesses
@@ -22,6 +21,8 @@ def label_map(guesses: Guesses) -> dict[int, int]:
     guesses are right as without, beyond what chance could do: classes that are merely alike are
     taken for each other only about as often as for themselves.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import, and seldom needed
+
     size = guesses.scores.shape[1]
     confusion = torch.zeros(size, size)
     ones = torch.ones(len(guesses.targets))

@@ -10,12 +10,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from nnrecipe.checks.bench import Bench
 from nnrecipe.checks.model.probe import examined, few, unmeasured
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
+from nnrecipe.core.flops import flop_counter
 from nnrecipe.core.seeding import generator
 from nnrecipe.core.spec import Count, PositiveFloat, Spec
 
@@ -77,7 +77,7 @@ class GradientCheck(Spec):
         if batch.targets.is_floating_point():
             batch = batch._replace(targets=batch.targets.double())
         # cuDNN's recurrent layers have no backward pass in eval mode, torch's own have
-        with torch.backends.cudnn.flags(enabled=False), FlopCounterMode(display=False) as cost:
+        with torch.backends.cudnn.flags(enabled=False), flop_counter() as cost:
             loss = bench.loss_of(model, batch)
         if not loss.requires_grad:
             return []

@@ -6,41 +6,15 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
-from nnrecipe.training.signals import saturated_values, silent_units
-
-
-class Shape(StrEnum):
-    """What becomes of a nonlinearity's units: they fall silent, or reach an end of a range."""
-
-    RECTIFIED = "rectified"
-    TANH = "tanh"
-    SIGMOID = "sigmoid"
-    OTHER = "other"
-
-
-# Modules call these too, so that it makes no difference whether a network uses nn.ReLU or F.relu.
-NONLINEARITIES: dict[Any, Shape] = {
-    **dict.fromkeys(
-        (F.relu, F.relu6, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), Shape.RECTIFIED
-    ),
-    **dict.fromkeys((torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_), Shape.TANH),
-    **dict.fromkeys(
-        (torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_), Shape.SIGMOID
-    ),
-    **dict.fromkeys(
-        (F.leaky_relu, F.elu, F.celu, F.selu, F.gelu, F.silu, F.mish, F.softplus, F.hardswish),
-        Shape.OTHER,
-    ),
-}
+from nnrecipe.training.nonlinearities import FUNCTIONS, Shape, shape_of
+from nnrecipe.training.signals import ENDS, saturated_values, silent_units
 
 
 @dataclass
@@ -80,9 +54,8 @@ class Activity(TorchFunctionMode):
     ) -> Any:
         """Let the call happen, and look at what a nonlinearity makes of the layer before it."""
         made = func(*args, **(kwargs or {}))
-        shape = NONLINEARITIES.get(func)
-        if shape is not None and self._now is not None and isinstance(made, Tensor):
-            self._now.values, self._now.shape = made.detach(), shape
+        if func in FUNCTIONS and self._now is not None and isinstance(made, Tensor):
+            self._now.values, self._now.shape = made.detach(), shape_of(FUNCTIONS[func])
         return made
 
     def enter_layer(self, path: str, layer: nn.Module, output: Any) -> None:
@@ -108,10 +81,9 @@ class Activity(TorchFunctionMode):
         self.rms[path] = norm / math.sqrt(values.numel())
         if layer.shape is Shape.RECTIFIED:
             self.silent[path] = silent_units(values, unit=layer.unit)
-        elif layer.shape is Shape.TANH:
-            self.saturated[path] = saturated_values(values, low=-1, high=1)
-        elif layer.shape is Shape.SIGMOID:
-            self.saturated[path] = saturated_values(values, low=0, high=1)
+        elif layer.shape in ENDS:
+            low, high = ENDS[layer.shape]
+            self.saturated[path] = saturated_values(values, low=low, high=high)
 
 
 @contextmanager

@@ -8,36 +8,18 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 from nnrecipe.core.table import aligned
-from nnrecipe.layers.activations import MaxPieces
+from nnrecipe.training.nonlinearities import FUNCTIONS, MODULES, Shape, shape_of
 
-NONLINEARITIES = (
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU),
-    *(nn.Mish, nn.Softplus, nn.Hardswish, nn.Hardtanh, nn.Sigmoid, nn.Tanh, MaxPieces),
-)
-FUNCTIONS: dict[Callable[..., Any], str] = {
-    **dict.fromkeys((F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), "ReLU"),
-    **dict.fromkeys((F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_), "Tanh"),
-    **dict.fromkeys((F.sigmoid, torch.sigmoid, Tensor.sigmoid, Tensor.sigmoid_), "Sigmoid"),
-    F.gelu: "GELU",
-    F.silu: "SiLU",
-    F.leaky_relu: "LeakyReLU",
-    F.elu: "ELU",
-    F.selu: "SELU",
-    F.relu6: "ReLU6",
-    F.mish: "Mish",
-    F.softplus: "Softplus",
-    F.hardswish: "Hardswish",
-}
-"""Nonlinearities that forward may call without a module, and the name of the module."""
 BINS = 30
 SATURATED = 0.97
 """Share of its range from which a bounded unit counts as saturated."""
+ENDS = {Shape.TANH: (-1.0, 1.0), Shape.SIGMOID: (0.0, 1.0)}
+"""Of the range of a bounded nonlinearity."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +81,11 @@ class _Trace:
     returned: list[Tensor] = field(default_factory=list)
 
     def follow(self, name: str, output: Tensor) -> None:
-        """Take in the nonlinearity behind the layer; its module and its function are one."""
-        if output is self.output:
+        """Take in the nonlinearity behind the layer; its module and its function are one.
+
+        One that works in place gives the layer's own tensor.
+        """
+        if output is self.output and len(self.names) > 1:
             self.names[-1] = name
             return
         self.names.append(name)
@@ -152,7 +137,7 @@ def signals(model: nn.Module, loss_of: Callable[[nn.Module], Tensor]) -> list[Si
         elif traces:  # the nonlinearity of the layer before it
             traces[-1].follow(name, output)
 
-    watched = (nn.Linear, _ConvNd, *NONLINEARITIES)
+    watched = (nn.Linear, _ConvNd, *MODULES)
     hooks = [m.register_forward_hook(watch) for m in model.modules() if isinstance(m, watched)]
     try:
         with _Functions(traces):
@@ -224,10 +209,8 @@ def _norm(gradients: Sequence[Tensor]) -> float:
 
 def _range(name: str, values: Tensor) -> tuple[float, float]:
     """The ends of a histogram: a bounded nonlinearity's own, else those of the values."""
-    if name == "Tanh":
-        return -1.0, 1.0
-    if name == "Sigmoid":
-        return 0.0, 1.0
+    if shape_of(name) in ENDS:
+        return ENDS[shape_of(name)]
     if not len(values):
         return 0.0, 1.0
     low, high = values.min().item(), values.max().item()
@@ -235,13 +218,11 @@ def _range(name: str, values: Tensor) -> tuple[float, float]:
 
 
 def _saturated(name: str, values: Tensor, *, unit: int) -> float:
-    if name == "Tanh":
-        return saturated_values(values, low=-1, high=1).item()
-    if name == "Sigmoid":
-        return saturated_values(values, low=0, high=1).item()
-    if name == "ReLU":
-        return silent_units(values, unit=unit).item()
-    return 0.0
+    shape = shape_of(name)
+    if shape in ENDS:
+        low, high = ENDS[shape]
+        return saturated_values(values, low=low, high=high).item()
+    return silent_units(values, unit=unit).item() if shape is Shape.RECTIFIED else 0.0
 
 
 def silent_units(values: Tensor, *, unit: int = 1) -> Tensor:

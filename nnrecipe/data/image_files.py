@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from nnrecipe.core.errors import UserError
 from nnrecipe.data.images import GRAY_MODES, from_pil, gray_or_rgb
 
-BLOCK = 256  # images that a worker reads at a time
+BLOCK = 256  # images at most that a worker reads at a time
+BLOCK_BYTES = 2**22  # at most, unless it is a single image
 
 
 @dataclass(frozen=True)
@@ -65,58 +68,94 @@ class ImageFiles(Dataset[Any]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Raises `UserError` naming the file if it is broken or of another size."""
-        return torch.from_numpy(self.pixels(index)), self._labels[index]
-
-    def pixels(self, index: int) -> np.ndarray[Any, Any]:
-        """One image, uint8 `[C, H, W]`; NumPy's, as that takes half the time of torch's."""
-        from PIL import Image
-
-        path, target = self._paths[index], self.target
-        with blaming_file(path), Image.open(path) as file:
-            image = gray_or_rgb(file, mode=target.mode)
-            if target.resize:
-                image = image.resize((target.width, target.height), Image.Resampling.BILINEAR)
-            pixels = from_pil(image)
-        if pixels.shape != target.shape:
-            raise UserError(
-                f"data.root: the images differ in size: {target.model} is "
-                f"{target.width}x{target.height}, {path} is {image.width}x{image.height}: "
-                f"set data.image_size to resize them all"
-            )
-        return pixels
+        return torch.from_numpy(read_image(self._paths[index], self.target)), self._labels[index]
 
 
-def read_all(files: ImageFiles, *, workers: int) -> Tensor:
-    """All images, `[N, C, H, W]` uint8, read in `workers` processes (0: in this one).
+def read_image(path: str, target: ImageFormat) -> np.ndarray[Any, Any]:
+    """One image, uint8 `[C, H, W]`; NumPy's, as that takes half the time of torch's.
 
-    Raises `UserError` naming a file that can't be used.
+    Raises `UserError` naming the file if it is broken or of another size.
     """
-    pixels = torch.empty((len(files), *files.target.shape), dtype=torch.uint8)
-    loader: DataLoader[Any] = DataLoader(
-        _Blocks(files), batch_size=None, num_workers=workers, generator=torch.Generator()
-    )
-    for part, block in zip(torch.split(pixels, BLOCK), loader, strict=True):
-        if isinstance(block, str):
-            raise UserError(block)
-        part.copy_(block)
+    from PIL import Image
+
+    with blaming_file(path), Image.open(path) as file:
+        image = gray_or_rgb(file, mode=target.mode)
+        if target.resize:
+            image = image.resize((target.width, target.height), Image.Resampling.BILINEAR)
+        pixels = from_pil(image)
+    if pixels.shape != target.shape:
+        raise UserError(
+            f"data.root: the images differ in size: {target.model} is "
+            f"{target.width}x{target.height}, {path} is {image.width}x{image.height}: "
+            f"set data.image_size to resize them all"
+        )
     return pixels
 
 
-class _Blocks(Dataset[Any]):
-    """Consecutive images `[BLOCK, C, H, W]`; or what is wrong, which no worker can raise whole."""
+@dataclass(frozen=True)
+class ImageReader:
+    """Reads all of many files once, in `workers` processes (0: in this one).
 
-    def __init__(self, files: ImageFiles) -> None:
-        self._files = files
+    They become squares of side `size`, or stay as large as they are.
+    """
+
+    paths: Sequence[str]
+    size: int | None
+    workers: int
+
+    @cached_property
+    def target(self) -> ImageFormat:
+        """What the images are made to be. Raises `UserError` for a file that isn't an image."""
+        return ImageFormat.of(self.paths, size=self.size)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(C, H, W)` of each image."""
+        return self.target.shape
+
+    def blocks(self) -> Iterator[np.ndarray[Any, Any]]:
+        """All images in turn, `[B, C, H, W]` uint8 each.
+
+        Raises `UserError` naming a file that can't be used.
+        """
+        loader: DataLoader[Any] = DataLoader(
+            _Blocks(self.paths, self.target),
+            batch_size=None,
+            num_workers=self.workers,
+            generator=torch.Generator(),
+        )
+        for block in loader:
+            if isinstance(block, str):
+                raise UserError(block)
+            yield block.numpy()
+
+
+class _Blocks(Dataset[Any]):
+    """Consecutive images `[B, C, H, W]`; or what is wrong, which no worker can raise whole."""
+
+    def __init__(self, paths: Sequence[str], target: ImageFormat) -> None:
+        self._paths = paths
+        self._target = target
+        self._size = min(BLOCK, max(1, BLOCK_BYTES // math.prod(target.shape)))
 
     def __len__(self) -> int:
-        return math.ceil(len(self._files) / BLOCK)
+        return math.ceil(len(self._paths) / self._size)
 
     def __getitem__(self, block: int) -> Tensor | str:
-        places = range(block * BLOCK, min((block + 1) * BLOCK, len(self._files)))
+        paths = self._paths[block * self._size : (block + 1) * self._size]
         try:
-            return torch.from_numpy(np.stack([self._files.pixels(place) for place in places]))
+            return torch.from_numpy(np.stack([read_image(path, self._target) for path in paths]))
         except UserError as error:
             return str(error)
+
+
+def bytes_of(paths: Iterable[str]) -> int:
+    """What the files take on disk. Raises `UserError` for one that isn't there."""
+    total = 0
+    for path in paths:
+        with blaming_file(path):
+            total += os.stat(path).st_size
+    return total
 
 
 @contextmanager

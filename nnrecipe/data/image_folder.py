@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -16,14 +19,16 @@ from torch import Tensor
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.spec import Fraction
 from nnrecipe.data.bundle import DataBundle
-from nnrecipe.data.image_files import ImageFiles, ImageFormat, read_all
+from nnrecipe.data.image_cache import Array, ImageCache, default_folder
+from nnrecipe.data.image_files import ImageFiles, ImageFormat, ImageReader, bytes_of
+from nnrecipe.data.mapped import MappedSplit
 from nnrecipe.data.partition import hold_out, subset
 from nnrecipe.data.source import SourceSpec
 from nnrecipe.data.spec import Splits
 from nnrecipe.data.split import RESIDENT_BYTES, ResidentSplit, Split
 from nnrecipe.data.streamed import Source, Stream, StreamedSplit
 
-FEW_IMAGES = 4096  # fewer are read sooner than workers start
+MUCH = 2**24  # bytes of image files: more take longer to decode than workers take to start
 
 
 class ImageFolder(SourceSpec):
@@ -41,6 +46,12 @@ class ImageFolder(SourceSpec):
     resident: Literal["auto", "always", "never"] = Field(
         "auto", description="hold the decoded images in memory: if they take up to 4 GiB, or as set"
     )
+    cache: Literal["auto", "off"] | Path = Field(
+        "auto",
+        description="folder for a file of the decoded images, which later runs, and data that "
+        "don't fit in memory, are read from; auto: nnrecipe/images in the user's cache folder, if "
+        "the image files take 16 MiB or more; off: decode them anew in each run",
+    )
 
     def build(self, *, device: torch.device, seed: int, workers: int = 0) -> DataBundle:
         """See `DataSpec.build`; the indices are places in the sorted list of a folder's files.
@@ -48,24 +59,69 @@ class ImageFolder(SourceSpec):
         Raises `UserError` if the folder isn't laid out so, or an image can't be read.
         """
         classes, parts, indices = self._divide_files(seed)
-        paths = [path for part in parts.values() for path in part.paths]
-        target = ImageFormat.of(paths, size=self.image_size)
-        fits = len(paths) * math.prod(target.shape) <= RESIDENT_BYTES
-        resident = self.resident == "always" or (self.resident == "auto" and fits)
+        splits = self._splits(parts, device=device, workers=workers)
+        whole = Splits(splits["train"], splits["val"], splits.get("test"), classes, indices)
+        return self.bundle(whole, device=device)
 
-        def split(name: str) -> Split:
-            part = parts[name]
-            files = ImageFiles(part.paths, part.targets.tolist(), target)
-            if resident:
-                pixels = read_all(files, workers=workers or _load_workers(len(files)))
-                return ResidentSplit(pixels, part.targets, device=device)
-            source = Source("data.root", f"{self.root}: {name}")
-            stream = Stream(files, source, device=device, workers=workers)
-            return StreamedSplit(stream, part.targets)
+    def _splits(
+        self, parts: Mapping[str, _Files], *, device: torch.device, workers: int
+    ) -> Mapping[str, Split]:
+        """The examples of each part: held in memory, mapped from the cache, or streamed."""
+        paths = sorted(path for part in parts.values() for path in part.paths)
+        much = bytes_of(paths) >= MUCH
+        readers = workers or (_load_workers() if much else 0)
+        reader = ImageReader(paths, size=self.image_size, workers=readers)
+        cache = self._cache(reader) if much or isinstance(self.cache, Path) else None
+        images = cache or reader
+        fits = len(paths) * math.prod(images.shape) <= RESIDENT_BYTES
+        rows = _rows(paths, parts)
+        if self.resident == "always" or (self.resident == "auto" and fits):
+            held = _hold(images, rows)
+            return {
+                name: ResidentSplit(held[name], part.targets, device=device)
+                for name, part in parts.items()
+            }
+        if cache is not None:
+            mapped = cache.mapped()
+            return {
+                name: MappedSplit(mapped, rows[name], part.targets, device=device, workers=workers)
+                for name, part in parts.items()
+            }
+        target = reader.target
+        return {
+            name: self._stream(name, part, target, device=device, workers=workers)
+            for name, part in parts.items()
+        }
 
-        test = split("test") if "test" in parts else None
-        splits = Splits(split("train"), split("val"), test, classes, indices)
-        return self.bundle(splits, device=device)
+    def _cache(self, reader: ImageReader) -> ImageCache | None:
+        """A file of the reader's images, which are decoded if it isn't there yet.
+
+        None if there is to be none, or `auto` finds no room. Raises `UserError` if a folder that
+        was named can't be used.
+        """
+        if self.cache == "off":
+            return None
+        try:
+            folder = self.cache.expanduser() if isinstance(self.cache, Path) else default_folder()
+            cache = ImageCache.of(reader.paths, size=reader.size, folder=folder)
+            if not cache.is_whole():
+                cache.fill(reader.blocks(), reader.shape)
+        except OSError as error:
+            problem = f"data.cache: {self.cache}: the decoded images can't be kept: {error}"
+            remedy = "name a folder that has room and can be written to, or set it to off"
+            if isinstance(self.cache, Path):
+                raise UserError(f"{problem}: {remedy}") from error
+            warnings.warn(f"{problem}: {remedy}", stacklevel=2)
+            return None
+        return cache
+
+    def _stream(
+        self, name: str, part: _Files, target: ImageFormat, *, device: torch.device, workers: int
+    ) -> Split:
+        """A split whose files are read whenever they are needed."""
+        files = ImageFiles(part.paths, part.targets.tolist(), target)
+        source = Source("data.root", f"{self.root}: {name}")
+        return StreamedSplit(Stream(files, source, device=device, workers=workers), part.targets)
 
     def _divide_files(
         self, seed: int
@@ -139,7 +195,34 @@ def _list_files(folder: Path, classes: tuple[str, ...]) -> _Files:
     return _Files([path for path, _ in found], torch.tensor([label for _, label in found]))
 
 
-def _load_workers(count: int) -> int:
+def _hold(
+    images: ImageReader | ImageCache,
+    rows: Mapping[str, Array],
+) -> dict[str, Tensor]:
+    """The images of each split, `[N, C, H, W]` at its `rows: [N]`, as tensors."""
+    count = sum(map(len, rows.values()))
+    held = [np.empty((len(own), *images.shape), np.uint8) for own in rows.values()]
+    owners, places = np.empty(count, np.int64), np.empty(count, np.int64)
+    for number, own in enumerate(rows.values()):
+        owners[own] = number
+        places[own] = np.arange(len(own))
+    start = 0
+    for block in images.blocks():
+        here = slice(start, start + len(block))
+        for number, pixels in enumerate(held):
+            mine = owners[here] == number
+            pixels[places[here][mine]] = block[mine]
+        start += len(block)
+    return {name: torch.from_numpy(pixels) for name, pixels in zip(rows, held, strict=True)}
+
+
+def _rows(paths: Sequence[str], parts: Mapping[str, _Files]) -> dict[str, Array]:
+    """The places in `paths` of each split's files."""
+    place = {path: number for number, path in enumerate(paths)}
+    return {name: np.array([place[path] for path in part.paths]) for name, part in parts.items()}
+
+
+def _load_workers() -> int:
     """Processes for reading files once: threads don't speed up the reading of small images."""
     forks = multiprocessing.get_start_method() == "fork"  # others would run the main script again
-    return len(os.sched_getaffinity(0)) if forks and count >= FEW_IMAGES else 0
+    return len(os.sched_getaffinity(0)) if forks else 0

@@ -207,6 +207,33 @@ def test_a_batch_that_is_mixed(make: Make, mix: Any) -> None:
     _assert(finding, Cause.BATCH_MIXING, Verdict.FAIL)
 
 
+class Recurrent(nn.Module):
+    """Reads images row by row, and predicts from what it knows after the last."""
+
+    def __init__(self, *, batch_first: bool) -> None:
+        super().__init__()
+        self.cells = nn.LSTM(6, 16, batch_first=batch_first)
+        self.last = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.last(self.cells(x.squeeze(1))[0][:, -1])
+
+
+class Backwards(nn.Module):
+    """Adds up along the batch, from its end."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flip(0).cumsum(0).flip(0)
+
+
+def test_a_recurrent_layer_that_runs_along_the_batch() -> None:
+    finding = _found(IsolationCheck, lambda: Recurrent(batch_first=False))
+    _assert(finding, Cause.BATCH_MIXING, Verdict.FAIL)
+    finding = _found(IsolationCheck, lambda: mlp(middle=[Backwards()]))
+    _assert(finding, Cause.BATCH_MIXING, Verdict.FAIL)
+    _assert(_found(IsolationCheck, lambda: Recurrent(batch_first=True)), None, Verdict.PASS)
+
+
 def _functional_norm(x: Tensor, _training: bool) -> Tensor:
     return F.batch_norm(x, None, None, training=True)
 

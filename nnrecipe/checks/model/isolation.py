@@ -33,7 +33,11 @@ class IsolationCheck(Spec):
     kind: Literal["isolation"] = "isolation"
 
     def check(self, bench: Bench) -> Iterator[Finding]:
-        """Exchange all examples but the first, with weights that let everything through."""
+        """Exchange all examples but one, with weights that let everything through.
+
+        The one is the first, a middle and the last in turn: a recurrent layer that runs along the
+        batch carries nothing to the first.
+        """
         yield from examined(self.kind, SOURCE, self._look, bench)
 
     def _look(self, bench: Bench) -> Iterator[Finding]:
@@ -44,8 +48,9 @@ class IsolationCheck(Spec):
         with _BatchStatistics() as seen:
             own = outputs_of(model, batch)
         mixed = any(
-            differ(own[:1], outputs_of(model, torch.cat([batch[:1], others[1:]]))[:1])
+            differ(own[row], outputs_of(model, _with_only(batch, row, others))[row])
             for others in (inputs.flip(0)[:size], *other_inputs(batch))
+            for row in sorted({0, size // 2, size - 1})
         )
         cause, advice = None, ""
         if mixed and (seen.found or _keeps_statistics(model, batch)):
@@ -74,6 +79,13 @@ class IsolationCheck(Spec):
             advice=advice,
             source=SOURCE,
         )
+
+
+def _with_only(batch: Tensor, row: int, others: Tensor) -> Tensor:
+    """The example of one row in the company of `others`."""
+    company = others.clone()
+    company[row] = batch[row]
+    return company
 
 
 class _BatchStatistics(TorchDispatchMode):

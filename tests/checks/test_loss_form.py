@@ -44,7 +44,7 @@ def one_vs_all(outputs: Tensor, labels: Tensor, **settings: Any) -> Tensor:
     return F.binary_cross_entropy_with_logits(outputs, one_hot(outputs, labels), **settings)
 
 
-def _targets(task: Task, size: int) -> tuple[Tensor, OutputSpec]:
+def _targets(task: Task, size: int, *, mean: float = 1.0) -> tuple[Tensor, OutputSpec]:
     draw = torch.Generator().manual_seed(3)
     if task == "single_label":
         labels = torch.arange(120) % size
@@ -52,16 +52,21 @@ def _targets(task: Task, size: int) -> tuple[Tensor, OutputSpec]:
     if task == "multi_label":
         present = (torch.rand(120, size, generator=draw) < 0.3).float()
         return present, OutputSpec(size, tuple(present.sum(0).int().tolist()), task, 120)
-    values = 1 + 3 * torch.randn(120, size, generator=draw)
-    mean, spread = tuple(values.mean(0).tolist()), tuple(values.std(0).tolist())
-    return values, OutputSpec(size, (), task, 120, mean, spread)
+    values = mean + 3 * torch.randn(120, size, generator=draw)
+    means, spreads = tuple(values.mean(0).tolist()), tuple(values.std(0).tolist())
+    return values, OutputSpec(size, (), task, 120, means, spreads)
 
 
 def bench(
-    loss: LossOf, *, task: Task = "single_label", size: int = 5, end: nn.Module | None = None
+    loss: LossOf,
+    *,
+    task: Task = "single_label",
+    size: int = 5,
+    end: nn.Module | None = None,
+    mean: float = 1.0,
 ) -> Bench:
     """A perceptron that ends in `end`, and data that nothing can be learned from."""
-    targets, outputs = _targets(task, size)
+    targets, outputs = _targets(task, size, mean=mean)
     inputs = torch.randn(120, 20, generator=torch.Generator().manual_seed(1))
 
     def model() -> nn.Module:
@@ -270,6 +275,32 @@ def test_losses_of_values(name: str, size: int) -> None:
 
 def test_values_that_are_permuted() -> None:
     finding = judged(lambda z, t: F.mse_loss(z, t.flip(1)), task="regression", size=3)
+    assert finding.cause is Cause.LABEL_MAP_MISMATCH
+
+
+FAR: dict[str, tuple[LossOf, Cause | None]] = {
+    "absolute": (F.l1_loss, None),
+    "smooth": (F.smooth_l1_loss, None),
+    "huber": (F.huber_loss, None),
+    "quantile": (VALUES["quantile"][0], None),
+    "no targets": (lambda z, _: z.abs().mean(), Cause.LOSS_MISMATCH),
+    "rolled": (lambda z, t: F.l1_loss(z, t.roll(1, 0)), Cause.MISALIGNED_LABELS),
+    "flipped": (lambda z, t: -F.l1_loss(z, t), Cause.SIGN_FLIPPED),
+}
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("name", FAR)
+def test_losses_that_pull_alike_from_afar(name: str, size: int) -> None:
+    loss, cause = FAR[name]
+    for mean in (300.0, -300.0):
+        finding = judged(loss, task="regression", size=size, mean=mean)
+        assert finding.cause is cause, finding
+        assert (finding.verdict is Verdict.PASS) is (cause is None)
+
+
+def test_values_far_away_that_are_permuted() -> None:
+    finding = judged(lambda z, t: F.l1_loss(z, t.flip(1)), task="regression", size=3, mean=300.0)
     assert finding.cause is Cause.LABEL_MAP_MISMATCH
 
 

@@ -59,10 +59,12 @@ class ImageCache:
     def is_whole(self) -> bool:
         """Whether the file is there, and undamaged."""
         try:
-            pixels = self.mapped()
-        except (OSError, ValueError):  # NumPy's, of a file that is cut off or none of its own
+            pixels = np.load(self.path, mmap_mode="r")
+            size = self.path.stat().st_size
+        except (OSError, ValueError, EOFError):  # NumPy's, of a file cut off or not of its kind
             return False
-        return pixels.dtype == np.uint8 and pixels.ndim == 4 and len(pixels) == self.count
+        form = (pixels.dtype, pixels.ndim, pixels.shape[:1], pixels.offset + pixels.nbytes)
+        return bool(form == (np.uint8, 4, (self.count,), size))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -110,7 +112,9 @@ class ImageCache:
         disk = os.statvfs(self.path.parent)
         free = disk.f_bavail * disk.f_frsize
         if size > free:
-            raise OSError(f"it takes {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free")
+            raise OSError(
+                f"they take {size / 2**20:,.1f} MiB, and {free / 2**20:,.1f} MiB are free"
+            )
 
     def _clear_up(self) -> None:
         """Remove what processes that were killed have left."""

@@ -16,6 +16,14 @@ from nnrecipe.data import Data, DataBundle
 _numbers = itertools.count()
 
 
+@pytest.fixture(autouse=True)
+def caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache folder, which is empty at the start of each test."""
+    folder = tmp_path_factory.mktemp("caches")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
 @pytest.fixture
 def load() -> Callable[..., DataBundle]:
     """Builds a bundle on the CPU from what YAML would hold under `data`."""

@@ -93,13 +93,13 @@ class Batches:
         work = self.work
         order = torch.randperm(len(self.labels), device=work.device)
         for indices in order.split(work.subject.batch_size):
-            yield work.normalized(self._pictures(indices)), self.labels[indices]
+            yield work.normalized(self._pictures(indices)), self.labels.index_select(0, indices)
 
     def _pictures(self, indices: Tensor) -> Tensor:
         """The pictures at `indices: [M]`, augmented: `[M, C, H, W]` uint8."""
         pad = self.work.subject.padding
         if not pad:
-            return self.pixels[indices]
+            return self.pixels.index_select(0, indices)  # several times as fast as [indices]
         count, device = len(indices), indices.device
         top, left = torch.randint(2 * pad + 1, (2, count, 1, 1, 1), device=device)
         mirrored = torch.rand(count, 1, 1, 1, device=device) < 0.5

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,10 +110,10 @@ def test_off_holds_for_much_data(load, photos, caches, much):
     assert list(caches.iterdir()) == []
 
 
-def test_a_relative_cache_folder_of_the_environment_is_passed_over(monkeypatch):
+def test_a_relative_cache_folder_of_the_environment_is_passed_over(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "caches")
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert default_folder() == Path("/home/someone/.cache/nnrecipe/images")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_folder() == tmp_path / ".cache" / "nnrecipe" / "images"
 
 
 def test_a_changed_file_is_read_anew(load, photos, kept):

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from samples import blobs, make_bench
-from torch import Tensor
+from samples import blobs, make_bench, perceptron
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nnrecipe.checks import DataCheck
 from nnrecipe.checks.data.classes import ClassesCheck
@@ -116,3 +117,53 @@ def test_a_validation_split_that_changes_fails() -> None:
     (finding,) = StableCheck().check(make_bench(data={"val": restless}))
     assert finding.verdict is Verdict.FAIL
     assert finding.cause is Cause.VAL_AUGMENTED
+
+
+class _Scaled(nn.Module):
+    """Brings its inputs to a size of its own before its first weights."""
+
+    def __init__(self, scale: Any) -> None:
+        super().__init__()
+        self.scale, self.last = scale, perceptron()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.last(self.scale(x))
+
+
+@pytest.mark.parametrize("scale", [lambda x: x / 100, nn.BatchNorm2d(1), nn.InstanceNorm2d(1)])
+def test_a_model_may_scale_its_inputs_itself(scale: Any) -> None:
+    inputs, labels = blobs(200, seed=1)
+    raw = make_bench(train=(100 * inputs, labels), model=lambda: _Scaled(scale))
+    (finding,) = ScaleCheck().check(raw)
+    assert finding.verdict is Verdict.PASS, finding
+    later = make_bench(
+        train=(100 * inputs, labels),
+        model=lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten()),
+    )
+    (finding,) = ScaleCheck().check(later)
+    assert finding.cause is Cause.INPUT_UNSCALED
+
+
+def test_rows_of_norm_one_are_no_small_inputs() -> None:
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.arange(400) % 4
+    inputs = F.normalize(torch.randn(400, 4096, generator=draw), dim=1)
+    for factor, cause in ((1.0, None), (1 / 255, Cause.DOUBLE_SCALING)):
+        bench = make_bench(
+            train=(factor * inputs, labels), model=lambda: nn.Sequential(nn.Linear(4096, 4))
+        )
+        (finding,) = ScaleCheck().check(bench)
+        assert finding.cause is cause, finding
+
+
+@pytest.mark.parametrize(("factor", "cause"), [(1.0, None), (8.0, Cause.PREPROCESSING_MISMATCH)])
+def test_numbers_that_are_rarely_other_than_zero(factor: float, cause: Cause | None) -> None:
+    draw = torch.Generator().manual_seed(0)
+    present = torch.rand(1500, 600, generator=draw) < 0.3 * torch.rand(600, generator=draw)
+    inputs = present * torch.rand(1500, 600, generator=draw)
+    labels = torch.arange(1500) % 4
+    bench = make_bench(
+        train=(inputs[:1000], labels[:1000]), val=(factor * inputs[1000:], labels[1000:])
+    )
+    (finding,) = ShiftCheck().check(bench)
+    assert finding.cause is cause, finding

@@ -12,6 +12,7 @@ from torch import Tensor
 from nnrecipe.checks.bench import Bench
 from nnrecipe.checks.data.kernel import is_image, moments
 from nnrecipe.checks.data.readings import Reading, read
+from nnrecipe.checks.model.entrance import given_to_weights
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.spec import PositiveFloat, Spec
@@ -19,6 +20,8 @@ from nnrecipe.data import ResidentSplit, Split
 
 LECTURE = "lecture: data preprocessing"
 BLOCK = 4096
+DROWNED = 0.2
+"""The norm of the difference between rows from which the biases of a layer outweigh it."""
 
 
 class FiniteCheck(Spec):
@@ -57,7 +60,10 @@ class FiniteCheck(Spec):
 
 
 class ScaleCheck(Spec):
-    """Inputs are centred and about 1 in size, or differ from that on purpose."""
+    """Inputs are centred and about 1 in size, or differ from that on purpose.
+
+    What counts is what the model's first weights are given: forward may scale its inputs itself.
+    """
 
     source: ClassVar[str] = LECTURE
 
@@ -74,13 +80,15 @@ class ScaleCheck(Spec):
         if not bool(inputs.sum().isfinite()):
             inputs = inputs[inputs.isfinite()]
         size, spread = float(inputs.square().mean().sqrt()), float(inputs.std())
-        mean, spreads = (values.flatten() for values in moments(reading.inputs))
-        sizes = (mean.square() + spreads.square()).sqrt()
-        verdict, cause, advice = Verdict.PASS, None, ""
-        if float(sizes.max()) > self.largest and bench.data.normalization.kind == "center":
+        largest = float(_sizes(reading.inputs).max())
+        cause, advice = self._fault(reading.inputs), ""
+        inside = cause is not None and self._mended_inside(bench)
+        if inside:
+            cause = None
+        elif cause is Cause.INPUT_UNSCALED and bench.data.normalization.kind == "center":
+            cause = None
             advice = "Centred without scaling, as declared: the learning rate has to be small."
-        elif float(sizes.max()) > self.largest:
-            verdict, cause = Verdict.WARN, Cause.INPUT_UNSCALED
+        elif cause is Cause.INPUT_UNSCALED:
             advice = (
                 "Set data.normalize: {kind: standardize}, or divide by 255 in your Dataset: "
                 "the gradient of the first layer grows with its input."
@@ -88,19 +96,20 @@ class ScaleCheck(Spec):
                 else "Set data.normalize: {kind: standardize, per: feature}: the gradient grows "
                 "with its input, so the features of largest scale decide alone."
             )
-        elif 0 < spread < self.smallest:
-            verdict, cause = Verdict.WARN, Cause.DOUBLE_SCALING
+        elif cause is Cause.DOUBLE_SCALING:
             advice = (
                 "The inputs look scaled twice (divided by 255 again, say), so that they hardly "
                 "differ for the network: scale them once, with the statistics of what is scaled."
             )
         told = f"root mean square {size:.3g}, mean {float(inputs.mean()):.3g}, spread {spread:.3g}"
-        if float(sizes.max()) > 2 * size:
+        if largest > 2 * size:
             told += f"; of the largest {'channel' if is_image(reading.inputs) else 'feature'}, "
-            told += f"root mean square {float(sizes.max()):.3g}"
+            told += f"root mean square {largest:.3g}"
+        if inside:
+            told += "; the model scales them itself"
         yield Finding(
             check="input_scale",
-            verdict=verdict,
+            verdict=Verdict.WARN if cause else Verdict.PASS,
             measured=told,
             expected="centred, root mean square about 1",
             cause=cause,
@@ -108,6 +117,25 @@ class ScaleCheck(Spec):
             advice=advice,
             source=self.source,
         )
+
+    def _mended_inside(self, bench: Bench) -> bool:
+        """Whether the model brings its inputs to a usual size before its first weights."""
+        given = given_to_weights(bench)
+        return given is None or self._fault(given) is None
+
+    def _fault(self, inputs: Tensor) -> Cause | None:
+        """What is wrong with the size of inputs `[N, ...]`, if anything.
+
+        Examples that hardly differ drown in the biases. Those of a layer of F inputs are about as
+        large as its weights (LeCun et al. 1998, section 4.6), so it is the norm of a difference
+        that is compared with 1; a convolution sees patches alone.
+        """
+        if float(_sizes(inputs).max()) > self.largest:
+            return Cause.INPUT_UNSCALED
+        spread = float(inputs[inputs.isfinite()].std())
+        apart = float(inputs.nan_to_num(0.0, 0.0, 0.0).flatten(1).var(0).sum().sqrt())
+        small = 0 < spread < self.smallest and (is_image(inputs) or apart < DROWNED)
+        return Cause.DOUBLE_SCALING if small else None
 
 
 class ConstantCheck(Spec):
@@ -157,6 +185,12 @@ def _not_finite(split: Split, reading: Reading) -> tuple[int, int]:
         broken += int((~torch.isfinite(inputs)).sum())
         count += inputs.numel()
     return (broken, count) if broken else (fed, reading.inputs.numel() if fed else count)
+
+
+def _sizes(inputs: Tensor) -> Tensor:
+    """The root mean square of each channel of images, of each number of other examples."""
+    mean, spread = (values.flatten() for values in moments(inputs))
+    return (mean.square() + spread.square()).sqrt()
 
 
 def _spread(inputs: Tensor) -> float:

@@ -20,6 +20,8 @@ ALIKE = 0.75
 LEVELS = torch.linspace(0.01, 0.99, 99)
 MEAN_SHIFT, SPREAD_RATIO = 0.25, 1.25
 """How the values of a channel may differ between splits: means in spreads, and spreads."""
+RARE = 0.1
+"""The share of a number's values that are other than the usual one, below which it isn't judged."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ def _by_channel(inputs: Tensor) -> Tensor:
 
 def _channel(train: Tensor, other: Tensor) -> Channel:
     """Of one channel: `[N, P]` values in training, `[M, P]` in the other split."""
+    if train.shape[1] == 1 and _is_rare(torch.cat([train, other])):
+        return Channel(shift=0.0, factor=1.0, misfit=0.0, error=0.0, noise=0.0)
     x, y = (_quantiles(values) for values in (train, other))
     smaller, larger = sorted((max(float(x.std()), 1e-12), max(float(y.std()), 1e-12)))
     examples = [
@@ -129,15 +133,35 @@ def _channel(train: Tensor, other: Tensor) -> Channel:
     moves = smaller > 1e-6 * larger
     correlation = float(torch.corrcoef(torch.stack([x, y]))[0, 1]) if moves else 0.0
     spread = float(torch.cat(examples).std()) / larger
-    error = spread * math.sqrt(1 / len(train) + 1 / len(other))
+    sizes = 1 / len(train) + 1 / len(other)
+    error = spread * math.sqrt(sizes)
     return Channel(
         shift=float(y.mean() - x.mean()) / larger,
         factor=larger / smaller if moves else 1.0,
         misfit=1 - correlation**2,
         error=error,
-        # One number an example, perhaps with a long tail, tells less of the spread than an image.
-        noise=error * (2 if train.shape[1] == 1 else 1),
+        # One number an example tells less of the spread than an image.
+        noise=max(2 * error, _noise(torch.cat([x, y]), sizes)) if train.shape[1] == 1 else error,
     )
+
+
+def _is_rare(values: Tensor) -> bool:
+    """Whether values are rarely other than the usual one, as those of a word that few texts have.
+
+    What lies between their quantiles is a matter of chance then.
+    """
+    return float((values != values.median()).float().mean()) < RARE
+
+
+def _noise(values: Tensor, sizes: float) -> float:
+    """The standard error of the ratio of two spreads, by the kurtosis of what both are made of.
+
+    sqrt((kurtosis - 1) / 4 (1/n + 1/m)): large for a long tail, or for a number that is rarely
+    other than 0.
+    """
+    squares = (values - values.mean()).square()
+    kurtosis = float(squares.square().mean() / squares.mean().square().clamp_min(1e-300))
+    return math.sqrt(max(kurtosis - 1, 0.0) / 4 * sizes)
 
 
 def _quantiles(values: Tensor) -> Tensor:

@@ -126,6 +126,23 @@ def test_outputs_must_be_as_many_as_targets(task: Task, size: int) -> None:
     assert finding.cause is Cause.WRONG_OUTPUT_SIZE
 
 
+def _likelihood(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.gaussian_nll_loss(outputs[:, :3], targets, outputs[:, 3:].exp())
+
+
+def test_a_distribution_of_each_value_takes_more_outputs() -> None:
+    bench = _bench((VALUES[0], VALUES[1], _likelihood), model=lambda: _model(6))
+    for check in (OutputsCheck(), LossFormCheck(), LossAtChanceCheck()):
+        (finding,) = check.check(bench)
+        assert finding.verdict is Verdict.PASS, finding
+    (finding,) = OutputsCheck().check(
+        _bench(
+            (VALUES[0], VALUES[1], lambda x, y: F.mse_loss(x[:, :3], y)), model=lambda: _model(6)
+        )
+    )
+    assert finding.cause is Cause.WRONG_OUTPUT_SIZE
+
+
 def test_a_label_that_never_varies_fails() -> None:
     outputs = OutputSpec(3, (0, 200, 100), "multi_label", 400)
     (finding,) = ClassesCheck().check(_bench(LABELS, data={"outputs": outputs}))
@@ -136,8 +153,15 @@ def test_a_label_that_never_varies_fails() -> None:
 
 def test_targets_far_from_zero_are_told() -> None:
     far: Task = ("regression", lambda x: 500 + x @ MIX, F.mse_loss)
-    (finding,) = LossAtChanceCheck().check(_bench(far))
+    (finding,) = LossAtChanceCheck().check(_bench(far, learning_rate=1e-4))
     assert finding.verdict is Verdict.WARN
+    assert "target_mean" in finding.advice
+
+
+def test_targets_that_training_reaches_are_no_warning() -> None:
+    near: Task = ("regression", lambda x: 15 + x @ MIX, F.mse_loss)
+    (finding,) = LossAtChanceCheck().check(_bench(near, learning_rate=0.01))
+    assert finding.verdict is Verdict.PASS, finding
     assert "target_mean" in finding.advice
 
 

@@ -22,6 +22,8 @@ UNSCALED = 1.0
 """As far above chance over chance, what unscaled inputs alone make of the loss fails."""
 HOPELESS = 100.0
 """As far above chance over chance, what depth alone makes of the loss fails."""
+STEPS = 40
+"""In which a training should have come half the way to targets that lie far from 0."""
 
 
 class LossAtChanceCheck(Spec):
@@ -66,7 +68,7 @@ class LossAtChanceCheck(Spec):
         if start.excess <= self.warn:
             return Judgement(shown)
         if _targets_are_far(bench):
-            return _far_targets(shown, bench)
+            return _far_targets(shown, bench, start)
         return self._above(shown, start)
 
     def _above(self, shown: str, start: Start) -> Judgement:
@@ -138,13 +140,20 @@ def _targets_are_far(bench: Bench) -> bool:
     return any(abs(mean) > spread or spread > 10 for mean, spread in pairs)
 
 
-def _far_targets(shown: str, bench: Bench) -> Judgement:
+def _far_targets(shown: str, bench: Bench, start: Start) -> Judgement:
+    """Nothing against it, unless the first steps of the training hardly get there."""
     mean, spread = bench.outputs.target_mean, bench.outputs.target_std
+    advice = (
+        f"The targets (mean {mean[0]:.3g}, spread {spread[0]:.3g}) lie far from 0, where "
+        "an untrained model starts: set init.output_bias: target_mean and a small "
+        "init.output_gain, or standardise them."
+    )
+    left = start.after(STEPS)
+    if left is None or left < 0.5 * start.excess:
+        return Judgement(f"{shown}, as the targets lie far from 0", advice=advice)
     return Judgement(
-        shown,
+        f"{shown}, and {start.loss_at(left):.5g} after {STEPS} steps",
         Verdict.WARN,
         confidence=0.5,
-        advice=f"The targets (mean {mean[0]:.3g}, spread {spread[0]:.3g}) lie far from 0, where "
-        "an untrained model starts: set init.output_bias: target_mean and a small "
-        "init.output_gain, or standardise them.",
+        advice=advice,
     )

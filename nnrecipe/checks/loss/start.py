@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count, islice
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +14,10 @@ from torch import Tensor, nn
 from nnrecipe.checks.bench import Bench
 from nnrecipe.checks.loss.probe import LossProbe
 from nnrecipe.core.parameters import weights_of
+from nnrecipe.core.seeding import generator, isolated_rng
 from nnrecipe.data.batch import Batch
 from nnrecipe.init.base import Layer
+from nnrecipe.training.steps import train_steps
 
 EXAMPLES = 256
 UNSCALED = 3.0
@@ -40,10 +44,13 @@ class Start:
     def chance(self) -> float:
         """The loss of outputs that know nothing: all alike, or the mean of a regression's targets.
 
-        It is measured on the same batch, so whatever scales the loss scales both.
+        It is measured on the same batch, so whatever scales the loss scales both. NaN where a
+        regression has more outputs than values: what they stand for, the loss alone knows.
         """
         targets, mean = self._batch.targets, self.bench.outputs.target_mean
         probe = LossProbe.of(self.bench)
+        if mean and probe.width != len(mean):
+            return math.nan
         nothing = torch.zeros(len(targets), probe.width, device=targets.device)
         return probe.value(nothing + torch.tensor(mean or 0.0, device=targets.device), targets)
 
@@ -81,6 +88,23 @@ class Start:
         model = self.bench.make_model()
         tame(model)
         return self._measured(model, self._batch.inputs / max(self._size, 1.0))
+
+    def after(self, steps: int) -> float | None:
+        """After so many steps of the recipe's optimizer; None if its rate isn't known yet."""
+        bench = self.bench
+        if bench.learning_rate is None:
+            return None
+        setup = bench.setup(bench.make_model(), lr=bench.learning_rate)
+        with isolated_rng(bench.seed, "start"):
+            for _ in train_steps(setup, islice(self._batches(), steps)):
+                pass
+        return self._measured(setup.model, self._batch.inputs)
+
+    def _batches(self) -> Iterator[Batch]:
+        """Training batches, epoch after epoch."""
+        for epoch in count():
+            draw = generator(self.bench.seed, "start", epoch)
+            yield from self.bench.data.training_batches(self.bench.batch_size, generator=draw)
 
     @cached_property
     def _batch(self) -> Batch:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from nnrecipe.checks.bench import Bench
 from nnrecipe.core.causes import Cause
@@ -32,7 +34,10 @@ class OutputsCheck(Spec):
         what = NOUNS[bench.outputs.task]
         finite = bool(torch.isfinite(logits).all()) or not bool(torch.isfinite(batch.inputs).all())
         verdict, cause, advice = Verdict.PASS, None, ""
-        if width < wanted or (width > wanted and bench.outputs.task != "single_label"):
+        further = width > wanted and bench.outputs.task == "regression"
+        if further and _uses_all(bench, logits, batch.targets):
+            advice = ""  # a distribution of each value: its mean and its spread, say
+        elif width < wanted or (width > wanted and bench.outputs.task != "single_label"):
             verdict, cause = Verdict.FAIL, Cause.WRONG_OUTPUT_SIZE
             advice = f"Give the last layer {wanted} outputs, one for each {what}."
         elif width > wanted:
@@ -51,3 +56,19 @@ class OutputsCheck(Spec):
             advice=advice,
             source=self.source,
         )
+
+
+def _uses_all(bench: Bench, outputs: Tensor, targets: Tensor) -> bool:
+    """Whether the loss takes so many outputs, and has a gradient by each of them.
+
+    Outputs that are stretched to the shape of the targets, or these to theirs, are no use made.
+    """
+    given = outputs.detach().float().clone().requires_grad_()
+    try:
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("error")  # of shapes that broadcast
+            loss = bench.make_loss()(given, targets)
+            (gradient,) = torch.autograd.grad(loss, given)
+    except Exception:  # of a user's loss that takes no such outputs
+        return False
+    return bool(gradient.any(0).all())

@@ -123,6 +123,8 @@ ACCOUNTS_FOR: dict[Cause, frozenset[Cause]] = {
     Cause.ADAM_EPS: RATES,
 }
 """What a cause brings about, so that it is no cause of its own beside it; `OUTCOMES` besides."""
+SAME_LOOK = {"wiring": "sanity"}
+"""Stages that look at the same facts as another: model, loss and optimizer before training."""
 SURE = 0.6
 """The confidence from which a cause accounts even for one that seems surer."""
 
@@ -136,12 +138,15 @@ class _Case:
 
     @property
     def confidence(self) -> float:
-        """Findings of different checks are taken as independent: 1 - prod(1 - confidence)."""
-        by_check: dict[tuple[str, str], float] = {}
+        """Stages are taken as independent: 1 - prod(1 - confidence).
+
+        Checks of one stage often see one fact from several sides, so the surest speaks for all.
+        """
+        surest: dict[str, float] = {}
         for stage, finding in self.findings:
-            key = (stage, finding.check)
-            by_check[key] = max(by_check.get(key, 0.0), finding.confidence)
-        return 1 - math.prod(1 - confidence for confidence in by_check.values())
+            look = SAME_LOOK.get(stage, stage)
+            surest[look] = max(surest.get(look, 0.0), finding.confidence)
+        return 1 - math.prod(1 - confidence for confidence in surest.values())
 
     def accounts_for(self, other: _Case) -> bool:
         """Whether the other is what this one brings about, and this one is sure enough."""

@@ -28,6 +28,17 @@ def test_findings_that_agree_add_up_as_independent_evidence() -> None:
     assert diagnosis.evidence == ("sanity/a_check", "overfit/a_check")
 
 
+def test_checks_of_one_stage_see_one_fact_and_the_surest_speaks() -> None:
+    parts = [_finding(Cause.ACCIDENTAL_FREEZE, c, f"check_{c}") for c in (0.6, 0.8)]
+    wiring = StageResult.of("wiring", {}, [_finding(Cause.ACCIDENTAL_FREEZE, 0.6, "holds")])
+    (diagnosis,) = diagnose_stages([wiring, StageResult.of("sanity", {}, parts)])
+    assert diagnosis.confidence == 0.8
+    assert len(diagnosis.evidence) == 3
+    overfit = StageResult.of("overfit", {}, [_finding(Cause.ACCIDENTAL_FREEZE, 0.5)])
+    (diagnosis,) = diagnose_stages([wiring, StageResult.of("sanity", {}, parts), overfit])
+    assert diagnosis.confidence == pytest.approx(0.9)
+
+
 def test_one_check_speaks_once() -> None:
     twice = [_finding(Cause.ZERO_INIT, 0.5), _finding(Cause.ZERO_INIT, 0.4)]
     (diagnosis,) = diagnose_stages([StageResult.of("sanity", {}, twice)])

@@ -17,6 +17,10 @@ CAUGHT_UP = 0.7
 """The share of the suggested rate's fall that shows, in a longer trial, that a rate is sound."""
 PATIENCE = 3.0
 """How many times the ladder's way at the suggested rate the training should go at its own."""
+LONG = 10_000
+"""The steps of a training of which nobody has said how long it will be."""
+STALLED = 0.02
+"""The share of the suggested rate's fall on the ladder up to which a longer trial leads nowhere."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,13 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Plan:
-    """What training would make of a rate: its factor at the first step, and the sum over all."""
+    """What training would make of a rate: its factor at the first step, and the sum over all.
+
+    There is no `total` where nobody has said how long the training will be.
+    """
 
     first: float
-    total: float
+    total: float | None
 
     @property
     def at_once(self) -> bool:
@@ -79,7 +86,8 @@ class _Opinion:
 def judge_rate(declared: float | None, ladder: Ladder, plan: Plan, trial: Trial) -> Finding:
     """The verdict on the declared rate; of `auto`, whether a rate was found.
 
-    `trial` is asked where the ladder leaves it open whether a rate is too high.
+    `trial` is asked where the ladder leaves it open whether a rate is too high, or where the plan
+    does whether it is too low.
     """
     suggestion = ladder.suggestion
     if suggestion is None:
@@ -113,7 +121,7 @@ def _opinion(band: Band, rung: Rung, ladder: Ladder, plan: Plan, trial: Trial) -
             "another: look at the findings of the earlier stages."
         )
     if band is Band.TOO_LOW:
-        return _too_low(rung, ladder, plan)
+        return _too_low(rung, ladder, plan, trial)
     if lost:
         return _Opinion(
             Verdict.FAIL if plan.at_once else Verdict.WARN,
@@ -125,17 +133,27 @@ def _opinion(band: Band, rung: Rung, ladder: Ladder, plan: Plan, trial: Trial) -
     return _perhaps_too_high(rung, ladder, trial)
 
 
-def _too_low(rung: Rung, ladder: Ladder, plan: Plan) -> _Opinion:
-    """Whether all steps of the training together lead hardly further than the ladder's best few."""
+def _too_low(rung: Rung, ladder: Ladder, plan: Plan, trial: Trial) -> _Opinion:
+    """Whether all steps of the training together lead hardly further than the ladder's best few.
+
+    Of a training without a known end it takes more: that the loss stalls in a longer trial.
+    """
     assert ladder.suggestion is not None, "there is one where a loss fell"
-    way = rung.rate * plan.total / (ladder.suggestion * ladder.steps)
-    if way >= PATIENCE:
-        return _Opinion(
-            advice="The rate is low, but the training is long enough for it; a higher one would "
-            "get as far sooner."
-        )
+    total = LONG if plan.total is None else plan.total
+    way = rung.rate * total / (ladder.suggestion * ladder.steps)
     confidence = 0.6 + 0.15 * math.log10(PATIENCE / max(way, 1e-12))
-    return _Opinion(Verdict.WARN, Cause.LR_TOO_LOW, min(0.95, confidence))
+    if way < PATIENCE and plan.total is not None:
+        return _Opinion(Verdict.WARN, Cause.LR_TOO_LOW, min(0.95, confidence))
+    if way < PATIENCE:
+        mine = trial(rung.rate)
+        tried = f"; in a longer trial {mine.end:.4g}"
+        if mine.fall < STALLED * ladder.rungs[ladder.suggestion].fall:
+            return _Opinion(Verdict.WARN, Cause.LR_TOO_LOW, min(0.95, confidence), tried=tried)
+        return _Opinion(advice="The rate is low, but the loss falls.", tried=tried)
+    return _Opinion(
+        advice="The rate is low, but the training is long enough for it; a higher one would "
+        "get as far sooner."
+    )
 
 
 def _perhaps_too_high(rung: Rung, ladder: Ladder, trial: Trial) -> _Opinion:

@@ -9,8 +9,8 @@ from itertools import cycle, islice, pairwise
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from torch.utils.flop_counter import FlopCounterMode
 
+from nnrecipe.checks.cost import step_flops
 from nnrecipe.checks.learning_rate import SOURCE, Ladder, Plan, judge_rate
 from nnrecipe.core.findings import StageResult
 from nnrecipe.core.seeding import generator, isolated_rng
@@ -21,8 +21,6 @@ from nnrecipe.training.ladder import Band, Rung, bands, climb, rates, start_loss
 
 MOST_STEPS, FEWEST_STEPS = 40, 24
 REPEATED = 4
-"""Batches that an expensive network sees again and again: its loss falls on them in a few steps."""
-REPEATED = 4
 """Steps whose batches an expensive network sees again and again: on them its loss falls in few."""
 FEWEST_EXAMPLES = 32
 """The smallest batch that stands for the recipe's where a network is expensive."""
@@ -30,8 +28,6 @@ FULL_BATCH = 1000
 """Examples that stand for the whole training split on a ladder of full-batch descent."""
 LARGE_BATCH = 256
 """Examples up to which a step of the ladder is made of several batches."""
-EVALUATIONS = 20
-"""How often an optimizer that evaluates the loss anew does so in a step, about: lbfgs's default."""
 RUNG_FLOPS = 2.5e11
 """What a rung may cost: some four seconds on two cores."""
 LONGER = 3
@@ -158,11 +154,7 @@ def _affordable(run: Run, steps: int | None) -> _Extent:
     size = FULL_BATCH if full else run.bench.batch_size
     if steps is not None:
         return _Extent(size, steps, distinct=LONGER * steps)
-    examples = run.bench.sample(run.bench.data.train, 2)
-    with FlopCounterMode(display=False) as counter:
-        run.bench.loss_of(run.bench.make_model(), examples).backward()
-    evaluations = _accumulate(run) * (EVALUATIONS if run.bench.reevaluates else 1)
-    each = max(counter.get_total_flops() / len(examples.targets) * evaluations, 1)
+    each = max(step_flops(run.bench, examples=_accumulate(run)), 1)
     steps = min(MOST_STEPS, max(FEWEST_STEPS, int(RUNG_FLOPS / (each * size))))
     if steps == MOST_STEPS:
         return _Extent(size, steps, distinct=LONGER * steps)
@@ -173,6 +165,8 @@ def _affordable(run: Run, steps: int | None) -> _Extent:
 def _plan(run: Run) -> Plan:
     """What the schedule makes of a rate over the whole training."""
     schedule, total = run.schedule, run.steps_per_epoch * run.training.epochs
+    if not run.length_known:
+        return Plan(first=schedule(0), total=None)
     factors = [schedule(step) for step in range(0, total, max(1, total // 100))]
     return Plan(first=schedule(0), total=sum(factors) / len(factors) * total)
 

@@ -13,8 +13,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nnrecipe.checks.bench import Bench
+from nnrecipe.checks.learning_rate import STALLED
 from nnrecipe.checks.overfit import ANOTHER_SEED, ZEROED, Attempt, judge_overfit
-from nnrecipe.core.findings import StageResult
+from nnrecipe.core.causes import Cause
+from nnrecipe.core.findings import StageResult, Verdict
 from nnrecipe.core.seeding import generator, isolated_rng
 from nnrecipe.core.spec import Count, NonNegativeFloat, Spec
 from nnrecipe.data.batch import Batch
@@ -70,6 +72,9 @@ class OverfitStage(Spec):
         finding = judge_overfit(
             bench, batch, attempts, others=others, starts_low=run.schedule(0) < 0.5
         )
+        slow = finding.cause is Cause.LR_TOO_LOW and not _stalls(first, attempts[-1])
+        if slow and not run.length_known:
+            finding = finding.model_copy(update=_SLOW)
         return StageResult.of(self.kind, facts, [finding])
 
     def _counterfactuals(self, batch: Batch, bench: Bench) -> list[Attempt]:
@@ -104,6 +109,21 @@ class OverfitStage(Spec):
             end=ended(),
             model=way.setup.model,
         )
+
+
+_SLOW = {
+    "verdict": Verdict.PASS,
+    "cause": None,
+    "confidence": 0.0,
+    "advice": "The loss falls at your own rate as well, if not as fast.",
+}
+"""What is said otherwise of a low rate where nobody has said how many steps it will get."""
+
+
+def _stalls(own: Attempt, solved: Attempt) -> bool:
+    """Whether the one loss hardly fell beside that of an attempt which learnt the examples."""
+    falls = [attempt.losses[0] - attempt.losses[-1] for attempt in (own, solved)]
+    return falls[0] < STALLED * falls[1]
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class Run:
     results: list[StageResult] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     suggested_rate: float | None = None
+    length_known: bool = True
+    """Whether `training.epochs` is anybody's plan, rather than a default."""
 
     @property
     def learning_rate(self) -> float | None:

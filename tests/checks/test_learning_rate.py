@@ -12,6 +12,7 @@ from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.training.ladder import Rung, bands, suggest
 
 ENDS = {1e-4: 2.25, 1e-3: 1.9, 1e-2: 1.0, 1e-1: 0.9, 0.3: 1.9, 1.0: 2.4, 10.0: math.inf}
+OPEN = Plan(first=1.0, total=None)
 LONG, SHORT = Plan(first=1.0, total=1e6), Plan(first=1.0, total=100)
 WARMED_UP = Plan(first=0.01, total=1e6)
 
@@ -45,6 +46,17 @@ def test_a_low_rate_is_too_low_for_a_short_training_alone() -> None:
     assert (finding.verdict, finding.cause) == (Verdict.WARN, Cause.LR_TOO_LOW)
     assert finding.change == ("optimizer.lr=0.01",)
     assert judged(1e-4, plan=LONG).verdict is Verdict.PASS
+
+
+def test_of_a_training_without_a_known_end_a_low_rate_is_too_low_only_if_it_stalls() -> None:
+    ends = ENDS | {1e-6: 2.2999, 1e-5: 2.29}
+    stalled = judged(1e-6, ends=ends, plan=OPEN, trial={1e-6: 2.2995})
+    assert (stalled.verdict, stalled.cause) == (Verdict.WARN, Cause.LR_TOO_LOW)
+    assert "in a longer trial 2.3" in stalled.measured
+    slow = judged(1e-5, ends=ends, plan=OPEN, trial={1e-5: 2.2})
+    assert (slow.verdict, slow.cause) == (Verdict.PASS, None)
+    near = judged(1e-3, ends=ends | {1e-3: 2.25}, plan=OPEN)  # a long training gets there: no trial
+    assert near.verdict is Verdict.PASS
 
 
 def test_the_lower_the_rate_the_surer_the_verdict() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 import random
 import runpy
+import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,17 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import nnrecipe
 from nnrecipe import Report
+from nnrecipe.checks.experiments import SUSPECTS
+from nnrecipe.checks.experiments.conditions import Removal, Scene
+from nnrecipe.checkup.bench import make_workplace
+from nnrecipe.checkup.loss import ignored_label
+from nnrecipe.checkup.model import hooks_of, without_hooks
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import Verdict
+from nnrecipe.init.fixed import ZerosInit
+from nnrecipe.stages.diagnosis import _without as without
+from nnrecipe.training.setup import CONSTANT
 
 CLASSES = 4
 
@@ -348,6 +359,9 @@ def test_what_the_optimizer_does_not_hold_is_told() -> None:
     held = report.stage("wiring").finding("optimizer_holds")
     assert (held.verdict, held.cause) == (Verdict.WARN, Cause.ACCIDENTAL_FREEZE)
     assert "0.weight" in held.measured
+    looks = [f for s in report.stages[:3] for f in s.findings if f.cause is held.cause]
+    assert len(looks) == 3
+    assert report.diagnosis[0].confidence < 0.95
     others = adam(network())
     report = diagnose(model, loader(shuffle=True), F.cross_entropy, optimizer=others)
     assert causes(report) == [Cause.ACCIDENTAL_FREEZE]
@@ -541,6 +555,18 @@ MISTAKES: dict[str, tuple[Callable[[], tuple[Any, ...]], str]] = {
         lambda: (network(), loader(), F.cross_entropy, _batches(X, LABELS)),
         "val_loader: inputs are \\[8\\], those of train_loader \\[1, 6, 6\\]",
     ),
+    "a label below 0": (
+        lambda: (_mlp(3), _batches(X, LABELS - 1), F.cross_entropy),
+        "train_loader: label -1: number the classes from 0, or give the loss the ignore_index",
+    ),
+    "a label below 0 in validation": (
+        lambda: (_mlp(3), _batches(X, LABELS), F.cross_entropy, _batches(X, LABELS - 1)),
+        "val_loader: label -1",
+    ),
+    "labels that the loss ignores": (
+        lambda: (_mlp(3), _batches(X, LABELS * 0 - 100), F.cross_entropy),
+        "train_loader: all labels are -100",
+    ),
     "an empty loader": (
         lambda: (network(), loader(20, drop_last=True), F.cross_entropy),
         "train_loader: it gives no batch",
@@ -589,6 +615,150 @@ def test_a_model_that_is_trained_already_is_not_judged_as_a_start() -> None:
     assert report.stage("wiring").facts["trained_already"]
     assert report.verdict is not Verdict.FAIL, verdicts(report)
     assert not {Cause.LR_TOO_HIGH, Cause.LR_TOO_LOW} & set(causes(report))
+
+
+def test_a_model_that_learns_no_few_examples_is_tried_from_other_weights_as_well() -> None:
+    counts = torch.poisson((0.5 * X[:, :1] + 0.5).exp())
+    model = _mlp(1)
+    loss, optimizer = nn.PoissonNLLLoss(), torch.optim.Adam(model.parameters(), lr=3e-3)
+    report = diagnose(model, _batches(X, counts), loss, optimizer=optimizer)
+    assert "another seed" in report.stage("overfit").facts["attempts"]
+
+
+def test_variants_of_a_model_are_drawn_anew_but_for_what_is_frozen() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 16), nn.ReLU(), nn.Linear(16, CLASSES))
+    model[1].requires_grad_(False)
+    bench = make_workplace(model, loader(), F.cross_entropy, None, None).bench
+    drawn = [bench.make_variant(seed=seed).state_dict() for seed in (1, 1, 2)]
+    assert _same(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0]["3.weight"], drawn[2]["3.weight"])
+    assert torch.equal(drawn[0]["1.weight"], model.state_dict()["1.weight"])
+    assert _same(bench.make_variant().state_dict(), model.state_dict())
+    zeros = bench.make_variant(init=ZerosInit())
+    assert not zeros.get_parameter("3.weight").any()
+
+
+def test_initial_weights_are_among_the_experiments() -> None:
+    bench = make_workplace(_wild(), _batches(X, LABELS), F.cross_entropy, None, None).bench
+    scene = Scene(bench, rate=0.05, suggested=None, schedule=CONSTANT, steps=20)
+    (suspect,) = [suspect for suspect in SUSPECTS if suspect.label == "kaiming weights"]
+    removal, after = without(suspect, scene)
+    assert removal is not None
+    assert removal.cause is Cause.INIT_TOO_LARGE
+    assert after > 0
+
+    def misspelt(scene: Scene) -> Removal | None:
+        return Removal(scene.conditions(), causes=())  # type: ignore[call-arg]
+
+    with pytest.raises(TypeError, match="causes"):
+        without(replace(suspect, remove=misspelt), scene)
+
+
+@pytest.mark.parametrize("rate", [1e-2, 1e-3])
+def test_a_rate_is_not_too_low_where_nobody_says_how_long_training_is(rate: float) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, CLASSES))
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    report = diagnose(model, loader(shuffle=True), F.cross_entropy, optimizer=optimizer)
+    assert Cause.LR_TOO_LOW not in causes(report), verdicts(report)
+
+
+@pytest.mark.parametrize("rate", [1e-6, 1e-7])
+def test_a_rate_at_which_the_loss_stalls_is_too_low(rate: float) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    report = diagnose(model, loader(shuffle=True), F.cross_entropy, optimizer=optimizer)
+    assert causes(report)[:1] == [Cause.LR_TOO_LOW], verdicts(report)
+    assert "in a longer trial" in report.stage("lr_probe").findings[0].measured
+
+
+def test_what_a_loss_function_has_at_hand_stays_as_it_is() -> None:
+    source = torch.Generator().manual_seed(3)
+    helper = nn.Sequential(nn.Linear(CLASSES, 4), nn.BatchNorm1d(4))
+    scale = torch.ones((), requires_grad=True)
+    scale.grad = torch.tensor(7.0)
+    grad = scale.grad
+    seen: list[float] = []
+
+    def loss(outputs: Tensor, targets: Tensor, factor: Tensor = scale) -> Tensor:
+        noise = 0.01 * torch.randn(outputs.shape, generator=source)
+        seen.append(1.0)
+        helper.train()
+        value: Tensor = F.cross_entropy(outputs + noise, targets) * factor
+        value += 0.01 * helper(outputs).var()
+        return value
+
+    helper.eval()
+    before = source.get_state(), copy.deepcopy(helper.state_dict())
+    diagnose(network(), loader(), loss)
+    assert torch.equal(before[0], source.get_state())
+    assert _same(before[1], helper.state_dict())
+    assert not helper[1].training
+    assert all(parameter.grad is None for parameter in helper.parameters())
+    assert scale.grad is grad
+    assert grad.item() == 7.0
+    assert seen == []
+
+
+def test_hooks_that_look_on_are_left_out_and_those_that_do_more_are_kept() -> None:
+    seen: list[Tensor] = []
+    model = network()
+    model[2].register_forward_hook(lambda _module, _inputs, outputs: seen.append(outputs))
+    diagnose(model, loader(), F.cross_entropy)
+    assert seen == []
+    few, _ = blobs(8, seed=1)
+    assert not hooks_of(without_hooks(copy.deepcopy(model), few))
+    model[2].register_forward_hook(lambda _module, _inputs, outputs: outputs.detach())
+    assert len(hooks_of(without_hooks(copy.deepcopy(model), few))) == 2
+    report = diagnose(model, loader(shuffle=True), F.cross_entropy)
+    assert causes(report)[:1] == [Cause.DETACHED_GRAPH]
+
+
+def test_hooks_of_torchs_own_stay() -> None:
+    model = network()
+    model[2].register_forward_hook(lambda _module, _inputs, _outputs: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated, and still in use
+        model[5] = nn.utils.spectral_norm(model[5])
+    made = without_hooks(model, blobs(8, seed=1)[0])
+    assert len(hooks_of(model)) == 1
+    assert not hooks_of(made)
+    assert len(made.get_submodule("5")._forward_pre_hooks) == 1
+
+
+def test_a_sampler_that_repeats_examples_makes_no_shift() -> None:
+    inputs, labels = blobs(600, seed=1)
+    kept = (labels != 0) | (torch.arange(600) % 8 == 0)
+    inputs, labels = inputs[kept], labels[kept]
+    weights = 1 / labels.bincount().float()[labels]
+    sampler = torch.utils.data.WeightedRandomSampler(weights.tolist(), len(labels))
+    batches = DataLoader(TensorDataset(inputs, labels), batch_size=32, sampler=sampler)
+    report = diagnose(network(), batches, F.cross_entropy)
+    assert report.verdict is Verdict.PASS, verdicts(report)
+
+
+def test_examples_are_divided_not_their_draws() -> None:
+    draws = [*range(40), *[3] * 60]
+    batches = loader(sampler=draws)
+    data = make_workplace(network(), batches, F.cross_entropy, None, None).bench.data
+    train, val = (
+        {tuple(row) for batch in split.batches(32) for row in batch.inputs.flatten(1).tolist()}
+        for split in (data.train, data.val)
+    )
+    assert not train & val
+    assert len(val) == len(data.val) == 8
+
+
+@pytest.mark.parametrize("ignored", [-100, -1])
+def test_examples_that_the_loss_ignores_are_left_out(ignored: int) -> None:
+    labels = LABELS.clone()
+    labels[::5] = ignored
+    loss = F.cross_entropy if ignored == -100 else nn.CrossEntropyLoss(ignore_index=ignored)
+    report = diagnose(_mlp(3), _batches(X, labels), loss)
+    assert report.verdict is not Verdict.FAIL, verdicts(report)
+    facts = report.stage("data").facts
+    assert len(facts["class_counts"]) == 3
+    assert sum(facts["class_counts"]) == round(0.8 * 192)
+    assert ignored_label(functools.partial(F.cross_entropy, ignore_index=ignored)) == ignored
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: torch finds none")

@@ -15,10 +15,25 @@ from nnrecipe.checks import Bench
 from nnrecipe.checkup.data import plain_data
 from nnrecipe.checkup.form import Form, form_of
 from nnrecipe.checkup.loading import Reading, first_batch, read
-from nnrecipe.checkup.loss import PlainLoss, chance_of, copied_loss, without_smoothing
-from nnrecipe.checkup.model import copied, device_of, first_outputs, materialized, plain_model
+from nnrecipe.checkup.loss import (
+    PlainLoss,
+    chance_of,
+    copied_loss,
+    ignored_label,
+    without_smoothing,
+)
+from nnrecipe.checkup.model import (
+    copied,
+    device_of,
+    draw_anew,
+    first_outputs,
+    materialized,
+    plain_model,
+    without_hooks,
+)
 from nnrecipe.checkup.optimizer import PlainOptimizer, plain_optimizer
 from nnrecipe.checkup.wiring import WiringStage
+from nnrecipe.core.errors import UserError
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.source_lines import OwnCode
 from nnrecipe.init import Init
@@ -65,10 +80,13 @@ def make_workplace(
     device = device_of(original)
     inputs, _ = first_batch(train_loader, "train_loader")
     few = inputs[:FEW].float().to(device)
-    template = materialized(copied(original), few)
+    template = without_hooks(materialized(copied(original), few), few)
     outputs = first_outputs(template, few)
     train = read(train_loader, "train_loader", limit=TRAIN_EXAMPLES)
     val = None if val_loader is None else read(val_loader, "val_loader", limit=VAL_EXAMPLES)
+    if outputs.ndim == 2 and outputs.shape[1] > 1:  # of classes, not of values
+        train = _heeded(train, loss_fn, "train_loader")
+        val = None if val is None else _heeded(val, loss_fn, "val_loader")
     form = form_of(outputs, train.targets, copied_loss(loss_fn))
     if form.converts:
         template.register_forward_hook(lambda _module, _inputs, given: form.outputs(given))
@@ -99,6 +117,21 @@ def make_workplace(
     return Workplace(bench, wiring, own, starts_low=plain.starts_low, trained=trained)
 
 
+def _heeded(reading: Reading, loss_fn: LossCallable, name: str) -> Reading:
+    """The examples that the loss doesn't leave out, where targets are class numbers.
+
+    Raises `UserError` if there are none.
+    """
+    targets = reading.targets
+    if targets.is_floating_point() or targets.numel() != len(targets):
+        return reading
+    ignored = ignored_label(loss_fn)
+    kept = targets.reshape(len(targets)) != ignored
+    if not bool(kept.any()):
+        raise UserError(f"{name}: all labels are {ignored}, the loss's ignore_index")
+    return reading if bool(kept.all()) else reading.part(kept)
+
+
 def _bench(
     template: nn.Module,
     train: Reading,
@@ -114,11 +147,18 @@ def _bench(
     def make_model() -> nn.Module:
         return copy.deepcopy(template)
 
-    def make_variant(*, init: Init | None, activation: Activation | None) -> nn.Module:  # noqa: ARG001
+    def make_variant(
+        *,
+        init: Init | None = None,
+        activation: Activation | None = None,  # noqa: ARG001
+        seed: int | None = None,
+    ) -> nn.Module:
         """With other initial weights; its nonlinearities are its own affair."""
         made = make_model()
-        if init is not None:
-            with isolated_rng(0, "model"):
+        with isolated_rng(seed or 0, "model"):
+            if seed is not None:
+                draw_anew(made)
+            if init is not None:
                 init.apply(made, activation=None, inputs=sample.inputs, outputs=data.outputs)
         return made
 

@@ -26,6 +26,8 @@ from nnrecipe.data.partition import stratified_order
 
 HELD_OUT = 0.2
 """The share of the training examples that stands in for a validation split."""
+FEWEST = 10
+"""Examples of which some can be held out."""
 READ_AGAIN = 16  # examples whose second reading shows whether a Dataset is random
 
 Fetch = Callable[[Sequence[Any]], tuple[Tensor, Tensor]]
@@ -73,6 +75,10 @@ def plain_data(
     Raises `UserError` if they don't fit each other.
     """
     held_out = val is None
+    if form.task == "single_label":
+        _check_labels(train, form, "train_loader")
+        if val is not None:
+            _check_labels(val, form, "val_loader")
     if val is None:
         train, val = _divided(train, form)
     elif (val.inputs.shape[1:], val.inputs.dtype) != (train.inputs.shape[1:], train.inputs.dtype):
@@ -107,6 +113,16 @@ def plain_data(
     )
 
 
+def _check_labels(reading: Reading, form: Form, name: str) -> None:
+    """Raise `UserError` for labels that are no classes."""
+    lowest = int(form.targets(reading.targets).min())
+    if lowest < 0:
+        raise UserError(
+            f"{name}: label {lowest}: number the classes from 0, or give the loss the ignore_index "
+            "that it stands for"
+        )
+
+
 def _split(
     reading: Reading, targets: Tensor, form: Form, *, device: torch.device, fixed: bool
 ) -> Split:
@@ -135,34 +151,39 @@ def _seeded(fetch: Fetch, places: Sequence[Any], seed: int) -> tuple[Tensor, Ten
 
 
 def _divided(reading: Reading, form: Form) -> tuple[Reading, Reading]:
-    """Training examples, and those held out: never the same index on both sides."""
-    targets = form.targets(reading.targets)
+    """Training examples, and those held out: never the same index on both sides.
+
+    A sampler may draw an example more than once. It is the examples that are divided: training
+    keeps all draws of each, and of those held out each is there once, as in a validation split.
+    """
+    example, first = _distinct(reading)
+    targets = form.targets(reading.targets)[first]
     total = len(targets)
-    if total < 10:
-        raise UserError(
-            f"train_loader: {total} examples are too few to hold some out: give a val_loader"
-        )
+    if total < FEWEST:
+        found = f"{total} examples" + " again and again" * (total < len(example))
+        raise UserError(f"train_loader: {found} are too few to hold some out: give a val_loader")
     if targets.ndim == 1:
         order = stratified_order(targets, seed=0)
     else:
         order = torch.randperm(total, generator=generator(0, "held_out"))
-    held = torch.zeros(total, dtype=torch.bool)
-    held[order[: round(HELD_OUT * total)]] = True
-    if reading.places is not None:  # a sampler may draw an example more than once
-        chosen = {place for place, out in zip(reading.places, held.tolist(), strict=True) if out}
-        held = torch.tensor([place in chosen for place in reading.places])
-    if bool(held.all()):
-        raise UserError("train_loader: it gives the same few examples again and again")
-    return _part(reading, ~held), _part(reading, held)
+    out = torch.zeros(total, dtype=torch.bool)
+    out[order[: round(HELD_OUT * total)]] = True
+    once = torch.zeros(len(example), dtype=torch.bool)
+    once[first[out]] = True
+    return reading.part(~out[example]), reading.part(once)
 
 
-def _part(reading: Reading, kept: Tensor) -> Reading:
-    places = reading.places
-    if places is not None:
-        places = [place for place, keep in zip(places, kept.tolist(), strict=True) if keep]
-    return replace(
-        reading, inputs=reading.inputs[kept], targets=reading.targets[kept], places=places
-    )
+def _distinct(reading: Reading) -> tuple[Tensor, Tensor]:
+    """Which example each draw `[N]` is of, counted from 0, and the first draw of each example."""
+    if reading.places is None:
+        every = torch.arange(len(reading.targets))
+        return every, every
+    numbers: dict[Any, int] = {}
+    first: list[int] = []
+    for draw, place in enumerate(reading.places):
+        if numbers.setdefault(place, len(numbers)) == len(first):
+            first.append(draw)
+    return torch.tensor([numbers[place] for place in reading.places]), torch.tensor(first)
 
 
 def _outputs(train: Reading, targets: dict[str, Tensor], form: Form) -> OutputSpec:
@@ -174,8 +195,6 @@ def _outputs(train: Reading, targets: dict[str, Tensor], form: Form) -> OutputSp
     if form.task != "single_label":
         return outputs_of(targets["train"], size=targets["train"].shape[1], task=form.task)
     found = torch.cat(list(targets.values()))
-    if int(found.min()) < 0:
-        raise UserError(f"train_loader: label {int(found.min())}: number the classes from 0")
     names = class_names(_innermost(train.dataset)) or ()
     size = max(int(found.max()) + 1, len(names), math.prod(form.row) if form.one_hot else 2)
     if train.partial:

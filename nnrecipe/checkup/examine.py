@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from nnrecipe.checkup.advice import in_plain_code
 from nnrecipe.checkup.bench import Workplace, make_workplace
+from nnrecipe.checkup.model import hooks_of
 from nnrecipe.checkup.untouched import untouched
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import StageResult
@@ -48,7 +50,10 @@ def diagnose(
 
     The loaders give batches `(inputs, targets)` of float tensors and of class numbers, labels or
     values; `loss_fn(outputs, targets)` is a scalar. All checks work on copies: the model, the
-    optimizer with its schedulers, and every random generator are afterwards what they were.
+    optimizer with its schedulers, and every random generator are afterwards what they were. So are
+    the tensors, modules, lists and dicts that a loss function, or a hook on the model, has at hand;
+    hooks that only look on aren't called for long. What a loss does besides (it counts up a number,
+    it writes a file) is done for each of its calls here.
 
     Without a `val_loader` some training examples are held out; without an `optimizer` the learning
     rate isn't judged. After `seconds` no further stage begins. The report is printed unless `show`
@@ -64,7 +69,8 @@ def diagnose(
         if show:
             progress = bars = terminal_progress()
             stack.enter_context(bars)
-        stack.enter_context(untouched(train_loader, val_loader))
+        functions = [loss_fn, *hooks_of(model)]
+        stack.enter_context(untouched(train_loader, val_loader, functions=functions))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(_users_mistakes())
         workplace = make_workplace(model, train_loader, loss_fn, val_loader, optimizer)
@@ -129,15 +135,16 @@ def _run(workplace: Workplace, folder: Path, logbook: Logbook, progress: Progres
         progress=progress,
         recipe={},
         own=workplace.own,
+        length_known=False,
     )
 
 
 def _told(result: StageResult, *, left_out: list[str]) -> StageResult:
-    """The result without changes of a config, as there is none, and with the stages that it ends.
+    """The result in the words of plain code, as there is no config, and with the stages it ends.
 
     Those are named in the last stage's facts, so that a report in part can be told from a whole.
     """
-    findings = tuple(finding.model_copy(update={"change": ()}) for finding in result.findings)
+    findings = tuple(map(in_plain_code, result.findings))
     facts = result.facts | ({"left_out": left_out} if left_out else {})
     return result.model_copy(update={"findings": findings, "facts": facts})
 

@@ -169,7 +169,7 @@ class _Probe:
             given = self._some.float().view_as(self._made_up)
             return _close(found, F.binary_cross_entropy(self._made_up.sigmoid(), given))
         labels = self._some.argmax(1) if one_hot else self._some.reshape(-1).long()
-        if int(labels.max()) >= self._made_up.shape[1]:
+        if int(labels.min()) < 0 or int(labels.max()) >= self._made_up.shape[1]:
             return False
         found = self._value(lambda made_up: made_up.softmax(1))
         return _close(found, F.nll_loss(self._made_up.log_softmax(1), labels))

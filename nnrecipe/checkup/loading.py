@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
@@ -40,6 +40,13 @@ class Reading:
     places: list[Any] | None = None
     fetch: Callable[[Sequence[Any]], tuple[Tensor, Tensor]] | None = None
     dataset: object | None = None
+
+    def part(self, kept: Tensor) -> Reading:
+        """The examples that a mask `[N]` keeps."""
+        places = self.places
+        if places is not None:
+            places = [place for place, keep in zip(places, kept.tolist(), strict=True) if keep]
+        return replace(self, inputs=self.inputs[kept], targets=self.targets[kept], places=places)
 
 
 def first_batch(loader: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,8 @@ from nnrecipe.losses import LossCallable
 from nnrecipe.losses.function import LossFunction
 
 SMOOTHING = "label_smoothing"
+IGNORED, USUALLY_IGNORED = "ignore_index", -100
+"""The label of examples that a loss leaves out, and torch's own choice of it."""
 
 
 class PlainLoss(LossFunction):
@@ -45,6 +47,13 @@ def copied_loss(loss: LossCallable) -> LossCallable:
         return copy.deepcopy(loss)
     except Exception:  # a method of something that can't be copied
         return loss
+
+
+def ignored_label(loss: LossCallable) -> int:
+    """The label that the loss leaves out, or the usual one where it doesn't say."""
+    if isinstance(loss, functools.partial):
+        return int(loss.keywords.get(IGNORED, ignored_label(loss.func)))
+    return int(getattr(loss, IGNORED, USUALLY_IGNORED))
 
 
 def without_smoothing(loss: LossCallable) -> LossCallable:

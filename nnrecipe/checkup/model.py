@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from nnrecipe.core.errors import UserError
+from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.targets import blaming, describe
 
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 ADVICE = "keep in the module only what you made yourself: parameters, buffers and submodules"
 
 
@@ -61,12 +64,75 @@ def copied(model: nn.Module) -> nn.Module:
     return made.float().train()
 
 
+def hooks_of(model: object) -> list[Callable[..., Any]]:
+    """The hooks on a model's modules, but for torch's own, which norms of weights consist of."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    return [
+        hook
+        for module in modules
+        for kind in _HOOKS
+        for hook in vars(module).get(kind, {}).values()
+        if _is_users(hook)
+    ]
+
+
+def _is_users(hook: Any) -> bool:
+    """Whether a hook isn't torch's own; one may be a function, a method or an object."""
+    home = getattr(hook, "__module__", None) or type(hook).__module__
+    return str(home).partition(".")[0] != "torch"
+
+
+def without_hooks(model: nn.Module, inputs: Tensor) -> nn.Module:
+    """A copy without the user's hooks, which only look on; the model itself if they do more.
+
+    They do if, on `inputs: [N, ...]`, outputs or gradients are others with them, or none.
+    """
+    if not hooks_of(model):
+        return model
+    made = copy.deepcopy(model)
+    for module in made.modules():
+        for kind in _HOOKS:
+            hooks = vars(module).get(kind, {})
+            for key in [key for key, hook in hooks.items() if _is_users(hook)]:
+                del hooks[key]
+    try:
+        with_hooks, without = (_behaviour(copy.deepcopy(m), inputs) for m in (model, made))
+    except Exception:  # what the user's own code raises, they are told in another place
+        return model
+    alike = all(map(torch.equal, with_hooks, without))
+    return made if len(with_hooks) == len(without) and alike else model
+
+
+def _behaviour(model: nn.Module, inputs: Tensor) -> list[Tensor]:
+    """A model's outputs in both modes, and its gradients; NaN and infinity are numbers here."""
+    with isolated_rng(0, "hooks"):
+        with torch.no_grad():
+            outputs = model.eval()(inputs)
+        trained = model.train()(inputs)
+        trained.square().mean().backward()
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    return [torch.nan_to_num(found.detach()) for found in (outputs, trained, *grads)]
+
+
 def materialized(model: nn.Module, inputs: Tensor) -> nn.Module:
     """The model after lazy layers have seen their first `inputs: [N, ...]`."""
     if any(is_lazy(parameter) for parameter in model.parameters()):
         with torch.no_grad(), blaming("model", type(model).__name__):
             model.eval()(inputs)
     return model.train()
+
+
+def draw_anew(model: nn.Module) -> None:
+    """Let every module that can draw its own weights do so, from torch's global generator.
+
+    What is frozen stays, as it may be a pretrained part, and so does a parameter whose module has
+    no `reset_parameters`.
+    """
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        reset: Any = getattr(module, "reset_parameters", None)
+        if callable(reset) and all(parameter.requires_grad for parameter in own):
+            reset()
 
 
 @torch.no_grad()

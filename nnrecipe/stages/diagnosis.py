@@ -121,7 +121,7 @@ def _without(suspect: Suspect, scene: Scene) -> tuple[Removal | None, float]:
     try:
         removal = suspect.remove(scene)
         return removal, 0.0 if removal is None else _outcome(scene, removal.conditions)
-    except (RuntimeError, ValueError, TypeError, IndexError):
+    except (RuntimeError, ValueError, IndexError):
         return None, 0.0
 
 

@@ -165,9 +165,16 @@ def diagnose_stages(stages: Iterable[StageResult]) -> tuple[Diagnosis, ...]:
                 case = cases.setdefault(finding.cause, _Case(finding.cause))
                 case.findings.append((stage.stage, finding))
     found = list(cases.values())
+    found = [case for case in found if not _contradicted(case, found)]
     roots = [case for case in found if not _accounted_for(case, found)]
     roots.sort(key=lambda case: (case.cause in OUTCOMES, -case.confidence))
     return tuple(_told(case, [c for c in found if case.accounts_for(c)]) for case in roots)
+
+
+def _contradicted(case: _Case, found: Sequence[_Case]) -> bool:
+    """Whether a surer finding says the opposite of the learning rate."""
+    opposite = (other for other in found if {case.cause, other.cause} == RATES)
+    return any(other.confidence > case.confidence for other in opposite)
 
 
 def _accounted_for(case: _Case, found: Sequence[_Case]) -> bool:

@@ -105,3 +105,10 @@ def test_no_cause_accounts_for_itself(cause: Cause) -> None:
     assert cause not in ACCOUNTS_FOR[cause]
     if cause not in OUTCOMES:
         assert not ACCOUNTS_FOR[cause] & OUTCOMES  # said once for all of them
+
+
+def test_of_two_opposite_rates_the_surer_stays() -> None:
+    found = [_finding(Cause.LR_TOO_HIGH, 0.7), _finding(Cause.LR_TOO_LOW, 0.6, "another")]
+    (diagnosis,) = diagnose_stages([StageResult.of("s", {}, found)])
+    assert diagnosis.cause is Cause.LR_TOO_HIGH
+    assert diagnosis.evidence == ("s/a_check",)

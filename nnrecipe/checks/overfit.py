@@ -20,13 +20,14 @@ from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.data.batch import Batch
 from nnrecipe.training.evaluate import Evaluation
-from nnrecipe.training.scores import ValueScore
 
 SOURCE = "lecture: sanity check, overfit a tiny subset"
 ZEROED, ANOTHER_SEED = "inputs of zero", "another seed"
 """Counterfactuals of an attempt that failed, by their labels."""
-MOST_VARIANCE = 0.9
-"""Of the targets, when explained, shows that inputs and targets belong together."""
+LEARNT = 0.2
+"""By what share the loss must come below that of zeroed inputs, to have been learnt from them."""
+UNMOVED = 0.01
+"""Of its start: a loss that never went further away has hardly been trained."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Attempt:
         """Whether the loss ceased to be finite, or ended above where it started."""
         return not math.isfinite(self.loss) or self.loss > 1.2 * abs(self.losses[0])
 
+    @property
+    def fall(self) -> float:
+        """How far the loss fell."""
+        return self.losses[0] - self.losses[-1]
+
 
 def judge_overfit(
     bench: Bench,
@@ -79,29 +85,30 @@ def judge_overfit(
     """
     first, last = attempts[0], attempts[-1]
     verdict, cause, confidence, advice = Verdict.PASS, None, 0.0, ""
-    nearly = max(attempts, key=lambda attempt: attempt.end.headline[1])
-    if not last.solved and _explains_most(nearly):
-        verdict, cause, confidence = Verdict.WARN, Cause.UNDERTRAINED, 0.4
-        advice = (
-            "The model explains most of the targets' variance, if not all of it in these steps: "
-            "raise stages.overfit.steps, or start at the targets' mean (init.output_bias: "
-            "target_mean)."
-        )
-    elif not last.solved:
-        verdict = Verdict.FAIL
-        cause, advice = _why_not(bench, batch, attempts, {o.label: o for o in others})
-        confidence = 0.3 if cause is Cause.UNDERFITTING else 0.8
+    if not last.solved:
+        by_label = {other.label: other for other in others}
+        cause, advice = _why_not(bench, batch, attempts, by_label)
+        verdict, confidence = Verdict.FAIL, 0.3 if cause is Cause.UNDERFITTING else 0.8
+        if cause is Cause.UNDERFITTING and _learns(attempts, by_label.get(ZEROED)):
+            verdict, cause, confidence = Verdict.WARN, Cause.UNDERTRAINED, 0.4
+            advice = (
+                "The model learns much of the examples, if not all in these steps: raise "
+                "stages.overfit.steps; targets far from 0 are reached sooner from their mean "
+                "(init.output_bias: target_mean)."
+            )
     elif last is not first and bench.learning_rate is not None:
-        too_high = last.lower or first.diverged
+        cause = _direction(attempts)
+        advice = (
+            f"The model can learn these examples with {last.label}, so the learning rate or "
+            "the optimizer is at fault; the lr_probe stage says which rates are good."
+        )
         # A rate may be too high for the first steps on few examples and right for the training:
         # because it is reached by and by, or because that has other batches. The probe will tell.
-        if not too_high or (first.diverged and not starts_low):
+        harmless = cause is Cause.LR_TOO_HIGH and (starts_low or not first.diverged)
+        if first.fall > 0.5 * last.fall or harmless:
+            cause, advice = None, ""
+        elif cause is not None:
             verdict, confidence = Verdict.WARN, 0.6
-            cause = Cause.LR_TOO_HIGH if too_high else Cause.LR_TOO_LOW
-            advice = (
-                f"The model can learn these examples with {last.label}, so the learning rate or "
-                "the optimizer is at fault; the lr_probe stage says which rates are good."
-            )
     told = "".join(f"; {attempt.label}: {attempt.told}" for attempt in (*attempts[1:], *others))
     return Finding(
         check="overfit",
@@ -116,10 +123,27 @@ def judge_overfit(
     )
 
 
-def _explains_most(attempt: Attempt) -> bool:
-    """Whether a regression is well on its way, which proves that it can learn these examples."""
-    score = attempt.end.score
-    return isinstance(score, ValueScore) and bool((score.r2 > MOST_VARIANCE).all())
+def _learns(attempts: Sequence[Attempt], zeroed: Attempt | None) -> bool:
+    """Whether some attempt's loss came well below what can be had without the inputs."""
+    without = attempts[0].losses[0] if zeroed is None else zeroed.loss
+    return min(attempt.loss for attempt in attempts) < without - LEARNT * abs(without)
+
+
+def _direction(attempts: Sequence[Attempt]) -> Cause | None:
+    """Whether the recipe's rate is too high or too low, by what a tenth of it does.
+
+    Too high if that gets further; too low if it gets nowhere near as far, as long as the fall grows
+    with the rate, or if the loss stays where it was. None where neither is so.
+    """
+    first, last = attempts[0], attempts[-1]
+    lower = next((attempt for attempt in attempts if attempt.lower), None)
+    if last.lower or first.diverged or (lower is not None and lower.fall > max(first.fall, 0.0)):
+        return Cause.LR_TOO_HIGH
+    start = first.losses[0]
+    if max(abs(loss - start) for loss in first.losses) < UNMOVED * abs(start):
+        return Cause.LR_TOO_LOW
+    slow = first.fall > 0 and lower is not None and lower.fall < 0.5 * first.fall
+    return Cause.LR_TOO_LOW if slow else None
 
 
 def _why_not(

@@ -51,7 +51,7 @@ class OverfitStage(Spec):
         """Try with the recipe's optimizer; if that fails, with others that are known to be good."""
         bench = run.bench
         chosen = _chosen(bench, self.examples)
-        batch = bench.data.examples(bench.data.train, chosen)
+        batch = _consistent(bench.data.examples(bench.data.train, chosen))
         run.progress.begin(self.kind)
         attempts: list[Attempt] = []
         for way in _ways(bench):
@@ -61,7 +61,7 @@ class OverfitStage(Spec):
         others = [] if attempts[-1].solved else self._counterfactuals(batch, bench)
         first = attempts[0]
         facts = {
-            "examples": len(chosen),
+            "examples": len(batch.targets),
             **first.end.figures(),
             "steps": len(first.losses),
             "losses": first.losses,
@@ -166,3 +166,11 @@ def _chosen(bench: Bench, size: int) -> Tensor:
         of_class = shuffled == label
         rank[of_class] = torch.arange(int(of_class.sum()))
     return order[torch.argsort(rank, stable=True)[:size]]
+
+
+def _consistent(batch: Batch) -> Batch:
+    """Without the examples that give the same inputs as an earlier one another target."""
+    rows = torch.nan_to_num(batch.inputs.flatten(1))
+    first = torch.stack([(rows == row).all(1).int().argmax() for row in rows])
+    agrees = (batch.targets == batch.targets[first]).reshape(len(rows), -1).all(1)
+    return Batch(batch.inputs[agrees], batch.targets[agrees])

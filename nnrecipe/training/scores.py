@@ -131,8 +131,8 @@ class ValueScore:
     pivot: Tensor | None = None
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Count estimates `[N, D]` against targets `[N, D]`."""
-        outputs, targets = outputs.double(), targets.double()
+        """Count estimates `[N, D]` against targets `[N, D]`; further outputs (spreads) don't."""
+        outputs, targets = outputs[:, : targets.shape[1]].double(), targets.double()
         if self.pivot is None:
             self.pivot = targets.mean(0)
         errors, centred = outputs - targets, targets - self.pivot

@@ -11,6 +11,7 @@ import torch
 from samples import blobs, make_bench, perceptron
 from torch import nn
 
+from nnrecipe.checks.overfit import Attempt, judge_overfit
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import StageResult, Verdict
@@ -28,7 +29,9 @@ from nnrecipe.stages.sanity import SanityStage
 from nnrecipe.stages.train import TrainStage
 from nnrecipe.training import TrainingSpec
 from nnrecipe.training.checkpoint import load_checkpoint
+from nnrecipe.training.evaluate import Evaluation
 from nnrecipe.training.ladder import Rung
+from nnrecipe.training.scores import ClassScore
 
 
 def _run(folder: Path, **changes: Any) -> Run:
@@ -135,6 +138,48 @@ def test_overfit_tells_the_rate_from_the_model(rate: float, cause: Cause, tmp_pa
     assert finding.verdict is Verdict.WARN
     assert finding.cause is cause
     assert "adam" in finding.measured
+
+
+def _attempt(label: str, losses: list[float], *, lower: bool = False, right: int = 0) -> Attempt:
+    score = ClassScore(2)
+    score.add(torch.eye(2)[[1, right]], torch.tensor([1, 0]))
+    end = Evaluation(loss=losses[-1], examples=2, score=score)
+    return Attempt(label, lower, losses, end, nn.Identity())
+
+
+@pytest.mark.parametrize(
+    ("own", "tenth", "cause"),
+    [
+        ([2.3, 2.299], [2.3, 2.2999], Cause.LR_TOO_LOW),  # it falls with the rate
+        ([2.3, 1.9], [2.3, 2.25], Cause.LR_TOO_LOW),
+        ([2.3, 9.0], [2.3, 2.2], Cause.LR_TOO_HIGH),
+        ([2.3, 2.5], [2.3, 2.5], None),  # neither way is better
+        ([2.3, 2.4], [2.3, 1.9], None),  # too high on few examples alone, perhaps
+        ([2.3, 0.1], [2.3, 2.2], None),  # well on its way
+    ],
+)
+def test_a_direction_of_the_rate_needs_a_proof(
+    own: list[float], tenth: list[float], cause: Cause | None
+) -> None:
+    bench = make_bench()
+    attempts = [
+        _attempt("own", own, right=1),
+        _attempt("a tenth", tenth, lower=True, right=1),
+        _attempt("adam", [2.3, 0.01]),
+    ]
+    batch = bench.sample(bench.data.train, 20)
+    finding = judge_overfit(bench, batch, attempts, starts_low=False)
+    assert finding.cause is cause
+    assert finding.verdict is (Verdict.WARN if cause else Verdict.PASS)
+
+
+def test_overfit_leaves_out_what_contradicts_itself(tmp_path: Path) -> None:
+    inputs, labels = blobs(200, seed=1)
+    rows = inputs[torch.arange(200) % 16 // 4 * 5]
+    run = _run(tmp_path, train=(rows, labels))
+    (result,) = _walk(run, OverfitStage())
+    assert result.verdict is Verdict.PASS, result
+    assert 1 < result.facts["examples"] < 20
 
 
 def test_overfit_takes_its_examples_from_every_class(tmp_path: Path) -> None:

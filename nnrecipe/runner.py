@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, count
@@ -34,6 +34,8 @@ from nnrecipe.report import markdown, write_html, write_report
 from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE
 from nnrecipe.stages import Run
 from nnrecipe.stages.walk import walk
+from nnrecipe.training.steps import train_steps
+from nnrecipe.training.threads import fastest, using_threads
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def run_recipe(
     chosen = _chosen(recipe, stages)
     device = pick_device(recipe.device)
     folder = _make_folder(output or default_folder(recipe))
-    _record(recipe, folder, device=device, source=source)
+    _record(recipe, folder, source=source)
     with (
         isolated_rng(recipe.seed, "run"),
         _users_mistakes(recipe),
@@ -97,10 +99,13 @@ def run_recipe(
         for key, target in _targets(recipe):
             progress.say(f"your code as {key}: {target}")
         run = _prepare(recipe, device, folder, logbook, progress)
+        threads = _threads(run)
+        _write(folder / "environment.json", json.dumps(_environment(device, threads), indent=1))
         if any(stage.kind == "train" for stage in chosen):
             _ = run.schedule  # a warm-up that is too long is told before anything is computed
         try:
-            report = _walk(recipe, run, chosen, keep_going=keep_going)
+            with using_threads(threads):
+                report = _walk(recipe, run, chosen, keep_going=keep_going)
         finally:
             if run.results:
                 write_html(folder)
@@ -134,6 +139,36 @@ def _prepare(
         recipe=recipe.model_dump(mode="json"),
         own=_own_code(recipe, bench),
     )
+
+
+def _threads(run: Run) -> int:
+    """The CPU threads to compute with, found by trying where that is left open."""
+    wanted, most = run.training.threads, torch.get_num_threads()
+    if wanted != "auto":
+        return wanted
+    if run.device.type != "cpu":
+        return most
+    chosen = most
+    with contextlib.suppress(Exception):  # what is wrong with a step, the sanity stage tells better
+        chosen = fastest(_steps_of(run))
+    if chosen < most:
+        run.progress.say(f"{chosen} of {most} threads: a step is faster with fewer")
+    return chosen
+
+
+def _steps_of(run: Run) -> Callable[[], object]:
+    """A function that takes a training step, on a copy."""
+    bench = run.bench
+    with isolated_rng(bench.seed, "threads"):
+        setup = bench.setup(bench.make_model(), lr=bench.learning_rate or 1e-3)
+        batch = bench.sample(bench.data.train, bench.batch_size)
+
+    def step() -> None:
+        with isolated_rng(bench.seed, "threads"):
+            for _ in train_steps(setup, [batch]):
+                pass
+
+    return step
 
 
 def _walk(recipe: Recipe, run: Run, stages: Sequence[Any], *, keep_going: bool) -> Report:
@@ -204,18 +239,17 @@ def _make_folder(folder: Path) -> Path:
     return folder
 
 
-def _record(recipe: Recipe, folder: Path, *, device: torch.device, source: str) -> None:
-    """Keep the config and the environment."""
+def _record(recipe: Recipe, folder: Path, *, source: str) -> None:
+    """Keep the config."""
     resolved = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
     _write(folder / CONFIG_FILE, source or resolved)
-    _write(folder / "environment.json", json.dumps(_environment(device), indent=1))
 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text + ("" if text.endswith("\n") else "\n"), encoding="utf-8")
 
 
-def _environment(device: torch.device) -> dict[str, Any]:
+def _environment(device: torch.device, threads: int) -> dict[str, Any]:
     """What may make the same recipe come out differently elsewhere."""
     packages = ("nnrecipe", "torch", "torchvision", "numpy", "pydantic", "scikit-learn")
     return {
@@ -224,7 +258,7 @@ def _environment(device: torch.device) -> dict[str, Any]:
         "packages": {name: version(name) for name in packages},
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
     }
 
 

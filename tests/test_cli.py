@@ -22,6 +22,7 @@ from nnrecipe.core.report import Report
 from nnrecipe.recipe import Recipe, load, load_recipe
 from nnrecipe.recipe.catalogue import FAMILIES
 from nnrecipe.recipe.network import activation_tables
+from nnrecipe.training.compilation import has_compiler
 
 COMMAND = [sys.executable, "-m", "nnrecipe"]
 COMMANDS = [
@@ -437,3 +438,52 @@ def test_dashboard_serves_this_machine_alone_and_ends_with_its_child(folder: Pat
         assert process.wait(timeout=30) == 130
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _trained(folder: Path) -> dict[str, object]:
+    report = json.loads((folder / "report.json").read_text())
+    facts: dict[str, object] = next(s["facts"] for s in report["stages"] if s["stage"] == "train")
+    return facts
+
+
+SHORT = ("data.limit=200", "training.epochs=2", "optimizer.lr=1e-3")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_the_speed_of_a_training_is_for_the_config_to_set(precision: str) -> None:
+    changes = [f"precision={precision}", "training.threads=1", "training.compile=off"]
+    code = main(["run", "quickstart", *SHORT, *changes, "--stages", "train", "--output", "out"])
+    assert code in (0, 1)
+    facts = _trained(Path("out"))
+    assert (facts["precision"], facts["compiled"]) == (precision, False)
+    environment = json.loads(Path("out/environment.json").read_text())
+    assert environment["threads"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("precision=fp8", "precision"),
+        ("training.threads=0", "training.threads"),
+        ("training.compile=maybe", "training.compile"),
+    ],
+)
+def test_a_speed_that_is_none_is_refused(
+    change: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", "quickstart", change]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_fp16_and_lbfgs_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "mlp-cifar10", "precision=fp16", "optimizer=lbfgs"]) == 2
+    assert "use bf16 or fp32" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_compiler(), reason="no C++ compiler here")
+def test_a_compiled_training_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    changes = [*SHORT, "architecture={kind: mlp, widths: [8]}", "training.compile=on"]
+    arguments = ["run", "quickstart", *changes, "--stages", "train", "--output", "out"]
+    assert main(arguments) in (0, 1), capsys.readouterr().err
+    assert _trained(Path("out"))["compiled"] is True

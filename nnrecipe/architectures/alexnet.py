@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import nn
 
@@ -41,6 +42,7 @@ class AlexNet(Spec):
 
     source: ClassVar[str] = "Krizhevsky et al. 2012, section 3; Krizhevsky 2014 for one tower"
     kind: Literal["alexnet"] = "alexnet"
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
     default_norm: ClassVar[str] = "none"
     default_init: ClassVar[str | None] = "kaiming_normal"
     refuses: ClassVar[Mapping[str, str]] = {"regularization.stochastic_depth": NO_BRANCH}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import nn
 
@@ -29,6 +30,7 @@ class CustomArchitecture(Spec):
 
     source: ClassVar[str] = "your own code"
     kind: Literal["custom"] = "custom"
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
     default_norm: ClassVar[str] = "none"
     default_init: ClassVar[str | None] = None
     refuses: ClassVar[Mapping[str, str]] = everything(

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import nn
 
@@ -35,6 +36,7 @@ class LeNet5(Spec):
     source: ClassVar[str] = "LeCun et al. 1998, section II.B"
 
     kind: Literal["lenet5"] = "lenet5"
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
     default_norm: ClassVar[str] = "none"
     default_init: ClassVar[str | None] = "kaiming_normal"
     refuses: ClassVar[Mapping[str, str]] = {"regularization.stochastic_depth": NO_BRANCH}

@@ -44,6 +44,7 @@ class LibraryArchitecture(Spec):
 
     kind: str
     shorthand: ClassVar[str | None] = "model"
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
     default_norm: ClassVar[str] = "none"
     default_init: ClassVar[str | None] = None
     refuses: ClassVar[Mapping[str, str]]

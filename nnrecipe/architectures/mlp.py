@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
+import torch
 from pydantic import Field, model_validator
 from torch import nn
 
@@ -30,6 +31,7 @@ class Mlp(Spec):
     source: ClassVar[str] = "Rumelhart et al. 1986"
 
     kind: Literal["mlp"] = "mlp"
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
     default_norm: ClassVar[str] = "none"
     default_init: ClassVar[str | None] = "kaiming_normal"
     refuses: ClassVar[Mapping[str, str]] = {

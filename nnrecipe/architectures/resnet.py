@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
+import torch
 from pydantic import Field, model_validator
 from torch import nn
 
@@ -59,6 +60,7 @@ class ResNet(Spec):
     source: ClassVar[str] = "He et al. 2016"
 
     kind: Literal["resnet"] = "resnet"
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
     default_norm: ClassVar[str] = "batch"
     default_init: ClassVar[str | None] = "kaiming_normal"
     refuses: ClassVar[Mapping[str, str]] = {"regularization.dropout": NO_DROPOUT}

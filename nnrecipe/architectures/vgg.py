@@ -42,6 +42,7 @@ class Vgg(Spec):
     source: ClassVar[str] = "Simonyan and Zisserman 2015"
 
     kind: Literal["vgg"] = "vgg"
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
     default_norm: ClassVar[str] = "none"
     default_init: ClassVar[str | None] = "kaiming_normal"
     refuses: ClassVar[Mapping[str, str]] = {"regularization.stochastic_depth": NO_BRANCH}

@@ -38,6 +38,7 @@ class Vit(Spec):
 
     source: ClassVar[str] = "Dosovitskiy et al. 2021, section 3.1"
     kind: Literal["vit"] = "vit"
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
     default_norm: ClassVar[str] = "layer"
     default_init: ClassVar[str | None] = "xavier_uniform"
     refuses: ClassVar[Mapping[str, str]] = {

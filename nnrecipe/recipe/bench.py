@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from nnrecipe.checks import Bench
+from nnrecipe.core.device import pick_precision
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.parameters import assign, group, standard_rules
 from nnrecipe.core.seeding import isolated_rng
@@ -33,7 +34,7 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         for path, parameter in made.named_parameters():
             if path in frozen:
                 parameter.requires_grad_(False)
-        return made.to(device)
+        return made.to(device=device, memory_format=of.architecture.memory_format)  # type: ignore[call-overload,no-any-return]
 
     def make_variant(
         *, init: Init | None = None, activation: Activation | None = None, seed: int | None = None
@@ -60,7 +61,11 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         batch_size=recipe.training.batch_size,
         learning_rate=None if lr == "auto" else lr,
         shuffle=recipe.training.shuffle,
-        precision=recipe.precision,
+        precision=pick_precision(
+            recipe.precision,
+            device,
+            convolves=recipe.architecture.memory_format == torch.channels_last,
+        ),
         limits=recipe.training.limits(weight_norm=recipe.regularization.max_norm),
         mixing=recipe.regularization.mixing(),
         reevaluates=recipe.optimizer.calls_objective,

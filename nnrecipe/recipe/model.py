@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from nnrecipe.architectures import Architecture
-from nnrecipe.core.device import DeviceName, Precision
+from nnrecipe.core.device import DeviceName, PrecisionName
 from nnrecipe.core.logbook import TensorBoardTracking, Tracking
 from nnrecipe.core.shapes import Task
 from nnrecipe.core.spec import NonNegativeInt, Spec, kind_of, members
@@ -46,7 +46,10 @@ class Recipe(Spec):
     name: Name = Field("recipe", description="letters, digits, '.', '_', '-'; the runs' folder")
     seed: NonNegativeInt = Field(0, description="the number that all random draws follow from")
     device: DeviceName = Field("auto", description="where to compute; auto takes CUDA if present")
-    precision: Precision = Field("fp32", description="number format of the forward pass")
+    precision: PrecisionName = Field(
+        "fp32",
+        description="number format of the forward pass; auto takes bf16 where it is fast",
+    )
     data: Data = Field(description="the examples, how they are split and prepared")
     architecture: Architecture = Field(description="the network")
     init: Init | None = Field(None, description="initial weights; null: a custom network's own")

@@ -49,6 +49,7 @@ def conflicts(recipe: Recipe) -> Iterator[PydanticCustomError]:
     yield from _stages(recipe)
     yield from _comparisons(recipe)
     yield from _schedule(recipe)
+    yield from _precision(recipe)
 
 
 def _network(recipe: Recipe) -> Iterator[PydanticCustomError]:
@@ -237,3 +238,10 @@ def _comparisons(recipe: Recipe) -> Iterator[PydanticCustomError]:
     if recipe.architecture.activation is None and any(stage.activations for stage in compared):
         message = f"{recipe.architecture.kind} has its own nonlinearities"
         yield conflict("stages.init.activations", message, "leave it out")
+
+
+def _precision(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Gradients in fp16 are scaled step by step, not evaluation by evaluation."""
+    if recipe.precision == "fp16" and recipe.optimizer.calls_objective:
+        message = f"{recipe.optimizer.kind} evaluates the loss several times in a step, unscaled"
+        yield conflict("precision", message, "use bf16 or fp32")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from nnrecipe.checks.history import LEAST_STEPS
 from nnrecipe.core.causes import Cause
+from nnrecipe.core.device import evaluation_batch
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.spec import Spec
@@ -54,7 +55,7 @@ class EvaluateStage(Spec):
         mistakes = Mistakes(bench.outputs)
         result = evaluate(
             model,
-            data.batches(split, max(run.training.batch_size, 256)),
+            data.batches(split, evaluation_batch(run.device)),
             bench.make_loss(),
             outputs=bench.outputs,
             precision=bench.precision,

@@ -9,8 +9,10 @@ from typing import Any, ClassVar, Literal
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from nnrecipe.checks.cost import step_flops
 from nnrecipe.checks.history import Conditions, Trained, judge_history, worth_trying
 from nnrecipe.checks.model.batch_norm import judge_statistics
+from nnrecipe.core.device import evaluation_batch
 from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.seeding import generator, isolated_rng
 from nnrecipe.core.spec import Spec
@@ -18,6 +20,7 @@ from nnrecipe.data.batch import Batch
 from nnrecipe.stages.run import Run
 from nnrecipe.training.averaging import Average, Swa
 from nnrecipe.training.checkpoint import save_checkpoint
+from nnrecipe.training.compilation import Compiled, compiled, pays
 from nnrecipe.training.course import Course
 from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.fit import EpochRecord, fit
@@ -56,6 +59,7 @@ class TrainStage(Spec):
             accumulate=training.accumulate,
             monitor_every=_sampling(run),
         )
+        setup = replace(setup, forward=_compiled(run, setup))
         average = training.average.build(setup.model, epochs=training.epochs)
         start = bench.start_loss()
         course = Course(training.select_by, run.early_stopping)
@@ -81,7 +85,12 @@ class TrainStage(Spec):
             trained = _look_back(run, setup, average, course, start_loss=start, rate=rate)
         run.metrics.update(course.metrics())
         parameters = sum(parameter.numel() for parameter in setup.model.parameters())
-        facts = {"learning_rate": rate, "start_loss": start, "parameters": parameters}
+        facts: dict[str, Any] = {
+            "learning_rate": rate,
+            "start_loss": start,
+            "parameters": parameters,
+        }
+        facts |= {"precision": setup.precision, "compiled": setup.forward is not None}
         facts |= course.facts() | trained.facts()
         return StageResult.of(self.kind, facts, [*judge_history(trained), *lagging])
 
@@ -95,6 +104,19 @@ def _no_rate() -> Finding:
         advice="Give optimizer.lr a number, or mend what the stages before this one report.",
         source="lecture: babysitting the learning process",
     )
+
+
+def _compiled(run: Run, setup: TrainSetup) -> Compiled | None:
+    """The model compiled, where the recipe says so or leaves it open and it pays."""
+    wanted, size = run.training.compile, run.training.batch_size
+    if wanted == "off":
+        return None
+    if wanted == "auto":
+        steps = run.steps_per_epoch * run.training.epochs
+        work = step_flops(run.bench, examples=size)
+        if not pays(run.device, setup.precision, step=work, steps=steps):
+            return None
+    return compiled(setup.model, device=run.device, batch_size=size)
 
 
 def _sampling(run: Run) -> int:
@@ -140,7 +162,7 @@ def _look_back(
 
 def _clean(run: Run, setup: TrainSetup, average: Average) -> Evaluation:
     """The final model on training examples as validation sees its own: not augmented, eval mode."""
-    data, size = run.bench.data, max(run.training.batch_size, 256)
+    data, size = run.bench.data, evaluation_batch(run.device)
     sample = run.bench.sample(data.train, CLEAN_EXAMPLES)
     batches = map(Batch, sample.inputs.split(size), sample.targets.split(size))
     return evaluate(
@@ -155,11 +177,11 @@ def _statistics(run: Run, setup: TrainSetup, average: Average, course: Course) -
     data, seed = run.bench.data, run.bench.seed
     order = generator(seed, "statistics")
     size = max(run.training.batch_size, LEAST_FOR_STATISTICS)
-    sample = run.bench.sample(data.val, CLEAN_EXAMPLES)
+    sample, part = run.bench.sample(data.val, CLEAN_EXAMPLES), evaluation_batch(run.device)
     found = judge_statistics(
         average.model,
         training=list(islice(data.training_batches(size, generator=order), STATISTICS_BATCHES)),
-        validation=list(map(Batch, sample.inputs.split(256), sample.targets.split(256))),
+        validation=list(map(Batch, sample.inputs.split(part), sample.targets.split(part))),
         loss=setup.loss,
         outputs=data.outputs,
     )

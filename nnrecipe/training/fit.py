@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from nnrecipe.core.device import evaluation_batch
 from nnrecipe.core.progress import Progress
 from nnrecipe.core.seeding import generator, seed_everything
 from nnrecipe.data import DataBundle
@@ -137,7 +138,7 @@ def fit(
             if average.needs_statistics:
                 again = _batches(data, training, seed, epoch)
                 recompute_statistics(average.model, again, precision=setup.precision)
-            validation = validate(setup, average.model, data, training)
+            validation = validate(setup, average.model, data)
         elif start is not None:
             seed_everything(seed, "epoch", epoch)
             again = _batches(data, training, seed, epoch)
@@ -189,13 +190,11 @@ def _batches(data: DataBundle, training: TrainingSpec, seed: int, epoch: int) ->
     )
 
 
-def validate(
-    setup: TrainSetup, model: nn.Module, data: DataBundle, training: TrainingSpec
-) -> Evaluation:
+def validate(setup: TrainSetup, model: nn.Module, data: DataBundle) -> Evaluation:
     """Evaluate a model on the validation split."""
     return evaluate(
         model,
-        data.batches(data.val, max(training.batch_size, 256)),
+        data.batches(data.val, evaluation_batch(setup.device)),
         setup.loss,
         outputs=data.outputs,
         precision=setup.precision,

@@ -60,7 +60,7 @@ def train_further(
     batches = _batches(data, training, seed=seed, epoch=epoch)
     for _ in islice(train_steps(freed, batches), steps):
         pass
-    ended = validate(freed, freed.model, data, training)
+    ended = validate(freed, freed.model, data)
     return Further(suspect, steps, ended) if math.isfinite(ended.loss) else None
 
 

@@ -46,6 +46,7 @@ class Objective:
     ) -> None:
         self.setup, self.parameters, self.weights = setup, parameters, weights
         self.watch = watch
+        self.forward = setup.model if watch or setup.forward is None else setup.forward
         self.batches = [
             setup.mixing(inputs, targets) if setup.mixing else Mixed(inputs, targets, targets, 1.0)
             for inputs, targets in batches
@@ -62,6 +63,7 @@ class Objective:
         parts = [self._backward(batch, share) for batch, share in others]
         parts.append(self._backward(*last, penalty))  # one pass for both costs less than two
         loss, correct = parts[0] if len(parts) == 1 else _sum(parts)
+        self.setup.scaler.unscale_(self.setup.optimizer)
         self._clip()
         if self.first is None:
             self.first = Outcome(loss, None if penalty is None else penalty.detach(), correct)
@@ -76,11 +78,11 @@ class Objective:
         """
         setup = self.setup
         with autocast(setup.device, setup.precision):
-            outputs = setup.model(batch.inputs)
+            outputs = self.forward(batch.inputs)
             loss = batch.loss(setup.loss, outputs)
         if share is not None:
             loss = loss * share
-        (loss if penalty is None else loss + penalty).backward()
+        setup.scaler.scale(loss if penalty is None else loss + penalty).backward()
         return loss.detach(), _correct(batch, outputs.detach(), setup)
 
     def _clip(self) -> None:

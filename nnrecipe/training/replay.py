@@ -66,7 +66,9 @@ def find_origin(
     of its own, say, that no snapshot holds.
     """
     tape = _Tape(batches)
-    steps = train_steps(replace(setup, monitor_every=None), tape, first_step=first_step)
+    steps = train_steps(
+        replace(setup, monitor_every=None, forward=None), tape, first_step=first_step
+    )
     for _ in islice(steps, max(0, broken - 1)):
         tape.current.clear()
     for step in range(max(0, broken - 1), broken + 1):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from nnrecipe.core.device import Precision
 from nnrecipe.core.shapes import Task
@@ -41,7 +43,9 @@ class Limits:
 class TrainSetup:
     """A model and everything that changes it; `train_steps` does the changing.
 
-    `reevaluates` says that one step of the optimizer computes the loss several times.
+    `reevaluates` says that one step of the optimizer computes the loss several times. `forward` is
+    the model compiled, for steps that nobody looks into. The `scaler` keeps the small gradients of
+    fp16 from vanishing; in other formats it does nothing.
     """
 
     model: nn.Module
@@ -57,6 +61,12 @@ class TrainSetup:
     accumulate: Accumulate = 1
     reevaluates: bool = False
     monitor_every: int | None = None
+    forward: Callable[[Tensor], Tensor] | None = None
+
+    @cached_property
+    def scaler(self) -> GradScaler:
+        """Made anew for each setup."""
+        return GradScaler(self.device.type, enabled=self.precision == "fp16")
 
 
 def grouped(batches: Iterable[Batch], accumulate: Accumulate) -> Iterator[list[Batch]]:

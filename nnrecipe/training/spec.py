@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from nnrecipe.core.spec import Count, Flag, NonNegativeInt, PositiveFloat, Spec
 from nnrecipe.training.averaging import Averaging, NoAveraging
+from nnrecipe.training.compilation import Compile
 from nnrecipe.training.setup import Limits
 
 
@@ -35,6 +36,12 @@ class TrainingSpec(Spec):
     )
     workers: NonNegativeInt = Field(
         0, le=256, description="processes that read data which streams; 0 reads in the main process"
+    )
+    threads: Literal["auto"] | Annotated[Count, Field(le=1024)] = Field(
+        "auto", description="CPU threads to compute with; auto tries a few steps with fewer"
+    )
+    compile: Compile = Field(
+        "auto", description="compile the network for training; auto where it is long enough to pay"
     )
     monitor_every: Count = Field(
         50,

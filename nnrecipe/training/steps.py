@@ -53,7 +53,8 @@ def train_steps(
                 optimizer.step(objective)  # type: ignore[arg-type] # torch's closures return tensors
             else:
                 objective()
-                optimizer.step()
+                setup.scaler.step(optimizer)
+                setup.scaler.update()
         if limits.weight_norm is not None:
             limit_norms(weights, limits.weight_norm)
 

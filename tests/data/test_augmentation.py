@@ -55,6 +55,23 @@ def test_every_member_draws_for_each_image_from_its_generator_alone(member):
 
 
 @EVERY
+def test_a_member_that_only_moves_pixels_does_the_same_to_bytes(member):
+    if not member.moves_pixels:
+        pytest.skip("it changes values, and works on floats")
+    raw = (images() * 255).to(torch.uint8)
+    moved = member().apply(raw, seeded(), white=None)
+    assert moved.dtype == torch.uint8
+    assert torch.equal(moved.float(), member().apply(raw.float(), seeded(), white=None))
+
+
+def test_what_moves_pixels_is_split_off_only_where_it_comes_first():
+    crop_, jitter = RandomCrop(padding=2), ColorJitter()
+    moves, changes = Augmentation((crop_, jitter, HorizontalFlip()), white=1.0).split()
+    assert moves.specs == (crop_,)
+    assert changes.specs == (jitter, HorizontalFlip())
+
+
+@EVERY
 def test_every_member_says_where_it_is_from(member):
     assert member.source
 

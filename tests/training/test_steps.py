@@ -142,6 +142,40 @@ def test_bf16_computes_the_forward_pass_in_bf16() -> None:
     assert model[0].weight.dtype == torch.float32
 
 
+def test_fp16_keeps_gradients_that_it_could_not_hold_by_itself() -> None:
+    """Gradients below its smallest number train all the same, scaled up."""
+
+    class Faint(nn.Module):
+        def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return 1e-7 * nn.functional.cross_entropy(outputs, targets)
+
+    def moved(precision: str) -> torch.Tensor:
+        model = _plain()
+        before = model[2].weight.detach().clone()
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e6)
+        setup = _setup(model, loss=Faint(), optimizer=optimizer, precision=precision)
+        for _ in train_steps(setup, _batches(3)):
+            pass
+        return model[2].weight.detach() - before
+
+    exact, half = moved("fp32"), moved("fp16")
+    assert half.norm() > 0
+    torch.testing.assert_close(half, exact, rtol=0.05, atol=0.02 * exact.abs().max().item())
+
+
+def test_a_compiled_forward_is_taken_for_all_steps_but_those_that_are_watched() -> None:
+    model, calls = _model(), list[int]()
+
+    def fast(inputs: torch.Tensor) -> torch.Tensor:
+        calls.append(len(inputs))
+        outputs: torch.Tensor = model(inputs)
+        return outputs
+
+    for _ in train_steps(_setup(model, forward=fast, monitor_every=2), _batches(4)):
+        pass
+    assert len(calls) == 2
+
+
 def _plain() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Annotated
 
 import torch
@@ -41,6 +42,12 @@ class Augmentation:
 
     def __bool__(self) -> bool:
         return bool(self.specs)
+
+    def split(self) -> tuple[Augmentation, Augmentation]:
+        """Those at the beginning that only move whole pixels, and the others."""
+        count = sum(1 for _ in takewhile(lambda spec: spec.moves_pixels, self.specs))
+        moves, others = self.specs[:count], self.specs[count:]
+        return Augmentation(moves, self.white), Augmentation(others, self.white)
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """`pixels: [N, C, H, W]` in pixel units -> the same; `generator` is on their device."""

@@ -17,6 +17,8 @@ class AugmentationSpec(Spec):
 
     needs_white: ClassVar[bool] = False
     """Whether it has to know how bright a pixel can be: not so for the user's own floats."""
+    moves_pixels: ClassVar[bool] = False
+    """Whether it only puts whole pixels elsewhere: that works on raw bytes as well as on floats."""
 
     def check_inputs(self, inputs: InputShape) -> None:
         """Raises `ValueError`, with the reason, if examples of this shape can't take it."""
@@ -34,7 +36,7 @@ class AugmentationSpec(Spec):
 
 def uniform(images: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
     """One draw from U(low, high) for every image: `[N]`, on the images' device."""
-    return images.new_empty(len(images)).uniform_(low, high, generator=generator)
+    return torch.empty(len(images), device=images.device).uniform_(low, high, generator=generator)
 
 
 def integers(images: Tensor, high: int, generator: torch.Generator) -> Tensor:

@@ -33,7 +33,7 @@ class _Calls(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:nn.functional")
-@pytest.mark.parametrize(("function", "name"), FUNCTIONS.items(), ids=str)
+@pytest.mark.parametrize(("function", "name"), FUNCTIONS.items())
 def test_functions_are_seen(function: Callable[..., Any], name: str) -> None:
     model = _Calls(function)
     (found,) = signals(model, lambda m: m(INPUTS).square().mean())

@@ -64,9 +64,10 @@ PLAIN: tuple[tuple[str, str], ...] = (
     ),
     (r" \(class_weights: balanced\)", ""),
     (
-        r"raise stages\.overfit\.steps, or start at the targets' mean \(init\.output_bias: "
-        r"target_mean\)",
-        "standardise the targets, or start the last layer's bias at their mean",
+        r"raise stages\.overfit\.steps; targets far from 0 are reached sooner from their mean "
+        r"\(init\.output_bias: target_mean\)",
+        "it takes more of them; targets far from 0 are reached sooner if they are standardised, or "
+        "if the last layer's bias starts at their mean",
     ),
     (
         r"set init\.output_bias: target_mean and a small init\.output_gain",

@@ -16,6 +16,7 @@ from nnrecipe.data import DataBundle
 from nnrecipe.init import Init
 from nnrecipe.layers import Activation
 from nnrecipe.losses import Loss, LossCallable
+from nnrecipe.optimizers import CustomOptimizer
 from nnrecipe.recipe.model import Recipe
 
 INIT_EXAMPLES = 64
@@ -34,7 +35,7 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         for path, parameter in made.named_parameters():
             if path in frozen:
                 parameter.requires_grad_(False)
-        return made.to(device=device, memory_format=of.architecture.memory_format)  # type: ignore[call-overload,no-any-return]
+        return made.to(device=device, memory_format=_memory_format(of))  # type: ignore[call-overload,no-any-return]
 
     def make_variant(
         *, init: Init | None = None, activation: Activation | None = None, seed: int | None = None
@@ -64,7 +65,7 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         precision=pick_precision(
             recipe.precision,
             device,
-            convolves=recipe.architecture.memory_format == torch.channels_last,
+            convolves=_memory_format(recipe) == torch.channels_last,
         ),
         limits=recipe.training.limits(weight_norm=recipe.regularization.max_norm),
         mixing=recipe.regularization.mixing(),
@@ -75,6 +76,17 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         _try_once(bench, recipe.architecture.target)
     make_optimizer(make_model(), lr=bench.learning_rate or 1e-3)  # refuses what can't be trained
     return bench
+
+
+def _memory_format(recipe: Recipe) -> torch.memory_format:
+    """How the weights lie in memory: as the architecture is fastest, if the optimizer can take it.
+
+    lbfgs and many an optimizer of a user's own see a gradient as one long row.
+    """
+    optimizer = recipe.optimizer
+    if optimizer.calls_objective or isinstance(optimizer, CustomOptimizer):
+        return torch.contiguous_format
+    return recipe.architecture.memory_format
 
 
 def _make_loss(loss: Loss, recipe: Recipe, data: DataBundle) -> LossCallable:

@@ -9,11 +9,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from nnrecipe.core.errors import UserError
@@ -52,6 +52,15 @@ class ImageFolder(SourceSpec):
         "don't fit in memory, are read from; auto: nnrecipe/images in the user's cache folder, if "
         "the image files take 16 MiB or more; off: decode them anew in each run",
     )
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _is_no_misspelt_word(cls, given: Any) -> Any:
+        """A word alone is meant as one of the two, and a folder's path says that it is one."""
+        bare = isinstance(given, str) and not set(given) & {"/", os.sep, "~"}
+        if bare and given not in ("auto", "off"):
+            raise ValueError(f"got {given!r}: give auto, off, or the path of a folder (./{given})")
+        return given
 
     def build(self, *, device: torch.device, seed: int, workers: int = 0) -> DataBundle:
         """See `DataSpec.build`; the indices are places in the sorted list of a folder's files.

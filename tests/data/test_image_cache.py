@@ -254,4 +254,6 @@ def test_a_run_with_a_cache_is_a_run_without(image_folder, tmp_path, kept, capsy
     assert plain == run(f"data.cache={kept}", "data.resident=always")
     assert main(["validate", str(recipe), "data.cache=3"]) == 2
     assert "data.cache: must be one of auto, off or a path, got 3" in capsys.readouterr().err
+    assert main(["validate", str(recipe), "data.cache=of"]) == 2
+    assert "give auto, off, or the path of a folder (./of)" in capsys.readouterr().err
     assert len(list(kept.iterdir())) == 1

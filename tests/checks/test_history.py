@@ -391,7 +391,7 @@ def test_training_that_is_much_harder_than_evaluation(
         _record(n, 1.0, train_accuracy=0.4, validation=_evaluation(0.7, 1 / n)) for n in (1, 2, 3)
     ]
     found = _judge(*records, conditions=conditions, clean=_evaluation(0.72))
-    assert (found["hardship"].cause if "hardship" in found else None) is cause
+    assert (found["training_gap"].cause if "training_gap" in found else None) is cause
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_training_examples_that_are_harder_than_those_of_validation(
     records = [_record(n, 1.0, right=0.5, validation=_evaluation(0.7, 1 / n)) for n in (1, 2, 3)]
     conditions = {"augmented": augmented}
     found = _judge(*records, conditions=conditions, clean=_evaluation(0.52))
-    assert (found["hardship"].verdict, found["hardship"].cause) == (Verdict.WARN, cause)
+    assert (found["training_gap"].verdict, found["training_gap"].cause) == (Verdict.WARN, cause)
 
 
 @pytest.mark.parametrize(

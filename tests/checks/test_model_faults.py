@@ -11,7 +11,7 @@ from samples import CLASSES, blobs, make_bench
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nnrecipe.checks.model.batch_norm import BatchCompanyCheck, StatisticsCheck
+from nnrecipe.checks.model.batch_norm import NormBatchSizeCheck, StatisticsCheck
 from nnrecipe.checks.model.bottleneck import BottleneckCheck
 from nnrecipe.checks.model.dropout import DropoutCheck
 from nnrecipe.checks.model.eval_mode import EvalModeCheck
@@ -302,7 +302,7 @@ def test_the_strength_of_dropout(make: Make, layers: Any, sick: bool) -> None:
     ],
 )
 def test_batch_norms_in_small_batches(make: Make, size: int, norm: nn.Module, sick: bool) -> None:
-    finding = _found(BatchCompanyCheck, lambda: make(middle=[norm]), batch_size=size)
+    finding = _found(NormBatchSizeCheck, lambda: make(middle=[norm]), batch_size=size)
     cause = Cause.BN_SMALL_BATCH if sick else None
     _assert(finding, cause, Verdict.WARN if sick else Verdict.PASS)
 

@@ -78,7 +78,7 @@ class DuplicatesCheck(Spec):
         by_chance = not images and found["train"].share > 2 * worst.conflicting
         conflict = worst.conflicting >= self.conflicting and worst.found >= FEWEST and not by_chance
         return Finding(
-            check="twins_agree",
+            check="duplicates_agree",
             verdict=Verdict.WARN if conflict else Verdict.PASS,
             measured=f"{worst.conflicting:.1%} of the examples have a twin of another class",
             expected=f"below {self.conflicting:.0%}",

@@ -9,9 +9,9 @@ from nnrecipe.checks.history.gap import (
     judge_average,
     judge_eval_mode,
     judge_gap,
-    judge_hardship,
     judge_strangers,
     judge_swings,
+    judge_training_gap,
 )
 from nnrecipe.checks.history.layers import (
     RATIO_BAND,
@@ -69,7 +69,7 @@ def judge_history(trained: Trained) -> Iterator[Finding]:
         judge_settings,
         judge_length,
         judge_gap,
-        judge_hardship,
+        judge_training_gap,
         judge_strangers,
         judge_eval_mode,
         judge_swings,

@@ -119,7 +119,7 @@ def judge_strangers(trained: Trained) -> Iterator[Finding]:
     )
 
 
-def judge_hardship(trained: Trained) -> Iterator[Finding]:
+def judge_training_gap(trained: Trained) -> Iterator[Finding]:
     """Training that is much harder than evaluation: too much dropout or augmentation.
 
     An epoch's training accuracy is compared with those of the final model on training examples as
@@ -142,7 +142,7 @@ def judge_hardship(trained: Trained) -> Iterator[Finding]:
     elif harder > HARDER:
         reason = _of_examples(trained.conditions)
     yield Finding(
-        check="hardship",
+        check="training_gap",
         verdict=Verdict.PASS if reason is None else Verdict.WARN,
         measured=f"accuracy {during:.3f} while training, {clean:.3f} on training examples in eval "
         f"mode, {after:.3f} in validation",

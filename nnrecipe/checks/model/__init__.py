@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnrecipe.checks.model.batch_norm import BatchCompanyCheck, StatisticsCheck
+from nnrecipe.checks.model.batch_norm import NormBatchSizeCheck, StatisticsCheck
 from nnrecipe.checks.model.bottleneck import BottleneckCheck
 from nnrecipe.checks.model.dropout import DropoutCheck
 from nnrecipe.checks.model.eval_mode import EvalModeCheck
@@ -29,7 +29,7 @@ ModelCheck = (
     | IsolationCheck
     | EvalModeCheck
     | DropoutCheck
-    | BatchCompanyCheck
+    | NormBatchSizeCheck
     | StatisticsCheck
 )
 """What the sanity stage can check of the model, in its order."""

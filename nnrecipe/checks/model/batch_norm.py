@@ -35,7 +35,7 @@ USUAL_MOMENTUM = (0.01, 0.5)
 """Of running statistics, in torch's sense: the share of the latest batch."""
 
 
-class BatchCompanyCheck(Spec):
+class NormBatchSizeCheck(Spec):
     """In training, an example's outputs don't depend much on which others share its batch.
 
     A batch norm makes them depend, the more so the fewer examples the recipe's batches have.
@@ -43,7 +43,7 @@ class BatchCompanyCheck(Spec):
 
     source: ClassVar[str] = SOURCE
 
-    kind: Literal["batch_company"] = "batch_company"
+    kind: Literal["norm_batch_size"] = "norm_batch_size"
     largest: Count = Field(8, description="batch size above which nothing is measured")
     examples: Count = Field(12, description="examples that are tried")
     companies: Count = Field(8, description="batches that each of them is put into")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from torch import nn
 
@@ -26,6 +27,8 @@ ZEROED, ANOTHER_SEED = "inputs of zero", "another seed"
 """Counterfactuals of an attempt that failed, by their labels."""
 LEARNT = 0.2
 """By what share the loss must come below that of zeroed inputs, to have been learnt from them."""
+RECENT = 10
+"""Steps whose median loss is where an attempt has ended."""
 UNMOVED = 0.01
 """Of its start: a loss that never went further away has hardly been trained."""
 
@@ -61,8 +64,12 @@ class Attempt:
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss ceased to be finite, or ended above where it started."""
-        return not math.isfinite(self.loss) or self.loss > 1.2 * abs(self.losses[0])
+        """Whether the loss ceased to be finite, or stayed above where it started.
+
+        What a single step did to it, the last one say, is no divergence.
+        """
+        ended = median(self.losses[-RECENT:])
+        return not math.isfinite(self.loss) or not ended <= 1.2 * abs(self.losses[0])
 
     @property
     def fall(self) -> float:

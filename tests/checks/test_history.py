@@ -352,6 +352,7 @@ OVERFITTED = [
     _record(1, 1.0, val_loss=1.0, validation=_evaluation(0.6, 1.0)),
     _record(2, 0.3, validation=_evaluation(0.6, 1.1)),
     _record(3, 0.1, validation=_evaluation(0.6, 1.5)),
+    _record(4, 0.1, validation=_evaluation(0.6, 1.6)),
 ]
 
 
@@ -362,6 +363,12 @@ def test_a_rising_validation_loss_with_a_gap(per_class: int, cause: Cause) -> No
     finding = _judge(*OVERFITTED, per_class=per_class)["generalization"]
     assert finding.verdict is Verdict.WARN
     assert finding.cause is cause
+
+
+def test_one_epoch_in_which_the_validation_loss_is_high_is_no_overfitting() -> None:
+    *before, last = OVERFITTED
+    calm = [replace(record, validation=_evaluation(0.6, 1.0)) for record in before]
+    assert _judge(*calm, last, per_class=300)["generalization"].verdict is Verdict.PASS
 
 
 def test_the_gap_is_taken_on_clean_training_examples() -> None:
@@ -461,7 +468,7 @@ def test_a_regression_overfits_by_its_losses(end: float, verdict: Verdict) -> No
     score.add(torch.zeros(10, 1), torch.randn(10, 1))
     records = [
         _record(epoch, loss, train_accuracy=None, validation=Evaluation(val_loss, 10, score))
-        for epoch, loss, val_loss in [(1, 0.5, 0.4), (2, 0.3, 0.2), (3, 0.2, end)]
+        for epoch, loss, val_loss in [(1, 0.5, 0.4), (2, 0.3, 0.2), (3, 0.2, end), (4, 0.2, end)]
     ]
     outputs = OutputSpec(1, task="regression", examples=100)
     assert _judge(*records, outputs=outputs)["generalization"].verdict is verdict

@@ -29,6 +29,7 @@ LEARNED, UNKNOWN = 0.9, 0.1
 def judge_gap(trained: Trained) -> Iterator[Finding]:
     """Overfitting: validation loss has risen well above its minimum while training fell on.
 
+    It must be there in the last two epochs: what one epoch alone shows is oscillation.
     Besides, validation must be clearly less right than training; in a regression, which counts no
     right examples, its loss must be more than half again as large.
     """
@@ -41,7 +42,8 @@ def judge_gap(trained: Trained) -> Iterator[Finding]:
     if trained.clean is not None:
         train_loss = trained.clean.loss
         train = None if train is None else trained.clean.headline[1]
-    rising = last.loss > 1.25 * lowest and last.loss > train_loss
+    recent = min(validation.loss for _, validation in validated[-2:])
+    rising = recent > 1.25 * lowest and recent > train_loss
     name, reached = last.headline
     told = f"{name} {reached:.3f} in validation"
     gap = last.loss / max(train_loss, 1e-12) - 1

@@ -487,3 +487,8 @@ def test_a_compiled_training_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", "quickstart", *changes, "--stages", "train", "--output", "out"]
     assert main(arguments) in (0, 1), capsys.readouterr().err
     assert _trained(Path("out"))["compiled"] is True
+
+
+def test_a_preset_that_is_tried_in_a_few_steps_does_not_fail() -> None:
+    """Its one epoch is short and its schedule is soon over, as `--fast` makes them."""
+    assert main(["run", "digits-lenet5", "--fast", "data.limit=600", "--output", "out"]) == 0

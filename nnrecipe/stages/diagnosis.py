@@ -18,6 +18,7 @@ from nnrecipe.checks.experiments import (
     judge_experiments,
 )
 from nnrecipe.checks.experiments.verdicts import HELPS
+from nnrecipe.checks.history import LEAST_STEPS
 from nnrecipe.checks.reference import judge_against_reference
 from nnrecipe.core.diagnosis import ACCOUNTS_FOR, OUTCOMES
 from nnrecipe.core.findings import Finding, StageResult, Verdict
@@ -61,7 +62,8 @@ class DiagnosisStage(Spec):
         )
         findings = [] if compared is None else [compared]
         symptoms = [f for f in _findings(run, findings) if f.verdict is not Verdict.PASS]
-        failed = _has_failed(run) or any(f.verdict is not Verdict.PASS for f in findings)
+        behind = compared is not None and compared.verdict is not Verdict.PASS
+        failed = _has_failed(run) or (behind and not _is_short(run))
         suspects = list(_suspects(symptoms, failed=failed)) if self.budget else []
         facts: dict[str, Any] = {"budget": self.budget, "spent": 0.0}
         if suspects:
@@ -143,6 +145,11 @@ def _has_failed(run: Run) -> bool:
         if result.stage in OUTCOME_STAGES
         for finding in result.findings
     )
+
+
+def _is_short(run: Run) -> bool:
+    """Whether the training is over before a model could be expected to be good."""
+    return run.steps_per_epoch * run.training.epochs < LEAST_STEPS
 
 
 def _suspects(symptoms: list[Finding], *, failed: bool) -> Iterator[Suspect]:

@@ -17,11 +17,12 @@ from nnrecipe.core.errors import UserError
 Compile = Literal["auto", "on", "off"]
 
 LARGE_STEP, LONG_TRAINING = 1e10, 1e14
-"""Operations of a step, and of a training, from which compiling pays on a CPU: ResNet-20's has
-3e10 at batch 128, and compiling it saves in 3,000 steps what it takes. LeNet-5's, with 3e8, runs
-slower for being compiled."""
+"""Operations of a step, and of a training, from which compiling is taken to pay on a CPU.
+
+ResNet-20's step has 3e10 at batch 128; LeNet-5's, with 3e8, runs slower for being compiled. The
+bounds are estimates on the side of not compiling, as is that for CUDA."""
 LONG_ON_CUDA = 3e15
-"""The same of a training on CUDA, where launching small kernels is what is saved."""
+"""Of a training on CUDA, where launching small kernels is what is saved."""
 
 
 @dataclass(frozen=True)

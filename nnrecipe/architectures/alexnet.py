@@ -18,6 +18,7 @@ from nnrecipe.core.spec import Spec
 from nnrecipe.layers import Activation
 from nnrecipe.layers.activations import Relu
 from nnrecipe.layers.blocks import LayerStyle
+from nnrecipe.layers.chain import Chain
 from nnrecipe.layers.hidden import Hidden
 from nnrecipe.layers.norms import NoNorm
 from nnrecipe.layers.width import Width, widened
@@ -76,7 +77,7 @@ class AlexNet(Spec):
         classifier = self._classifier(features, widened(units, self.width), rates)
         return nn.Sequential(
             OrderedDict(
-                features=nn.Sequential(OrderedDict(self._features(inputs, hidden))),
+                features=Chain(OrderedDict(self._features(inputs, hidden))),
                 avgpool=nn.AdaptiveAvgPool2d(pixels),
                 flatten=nn.Flatten(),
                 classifier=nn.Sequential(

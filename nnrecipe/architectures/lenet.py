@@ -17,6 +17,7 @@ from nnrecipe.core.spec import Spec
 from nnrecipe.layers import Activation
 from nnrecipe.layers.activations import Relu
 from nnrecipe.layers.blocks import LayerStyle
+from nnrecipe.layers.chain import Chain
 from nnrecipe.layers.hidden import Hidden
 from nnrecipe.layers.norms import NoNorm
 from nnrecipe.layers.width import Width, widened
@@ -58,7 +59,7 @@ class LeNet5(Spec):
         rows, columns = (((side + 2 * padding - 4) // 2 - 4) // 2 for side in (height, width))
         layers, maps = self._convolutions(channels, padding, hidden)
         layers["flatten"] = nn.Flatten()
-        return nn.Sequential(layers | self._classifier(maps * rows * columns, outputs.size, hidden))
+        return Chain(layers | self._classifier(maps * rows * columns, outputs.size, hidden))
 
     def _convolutions(self, channels: int, padding: int, hidden: Hidden) -> tuple[Layers, int]:
         """The layers that see pixels, and the number of their last feature maps."""

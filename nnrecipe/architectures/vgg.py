@@ -17,6 +17,7 @@ from nnrecipe.core.spec import Spec
 from nnrecipe.layers import Activation
 from nnrecipe.layers.activations import Relu
 from nnrecipe.layers.blocks import LayerStyle
+from nnrecipe.layers.chain import Chain
 from nnrecipe.layers.hidden import Hidden
 from nnrecipe.layers.norms import NoNorm
 from nnrecipe.layers.width import Width, widened
@@ -108,7 +109,7 @@ class VggNet(nn.Module):
 
     def __init__(self, features: Layers, *, pixels: int, classifier: list[nn.Module]) -> None:
         super().__init__()
-        self.features = nn.Sequential(features)
+        self.features = Chain(features)
         self.avgpool = nn.AdaptiveAvgPool2d(pixels)
         self.classifier = nn.Sequential(*classifier)
 

@@ -55,8 +55,10 @@ class Preprocessing(nn.Module):
         """Raw examples `[N, ...]`, uint8 or float, normalized; always in new memory."""
         if raw.dtype != torch.uint8:
             return self.normalize(raw.float())
-        # One subtraction and one division: the division by `unit` is folded into both.
-        return self._whitened((raw.float() - self.mean * self.unit).div_(self.std * self.unit))
+        # One subtraction and one division, in place: the division by `unit` is folded into both,
+        # and memory for one batch more would cost as much as they do.
+        scaled = raw.float().sub_(self.mean * self.unit).div_(self.std * self.unit)
+        return self._whitened(scaled)
 
     def _whitened(self, scaled: Tensor) -> Tensor:
         if not self.whitening.numel():

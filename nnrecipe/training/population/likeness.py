@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from nnrecipe.layers.chain import HOOKS
 from nnrecipe.losses import LossCallable
 from nnrecipe.losses.function import LossFunction
 from nnrecipe.training.population.updates import UPDATES, decouples_decay
 from nnrecipe.training.setup import TrainSetup
 
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 OF_MODULES = frozenset(vars(nn.Module()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,13 +16,15 @@ from nnrecipe.data.batch import Batch
 from nnrecipe.data.split import Split
 
 AHEAD = 2  # batches that a thread has read or is reading before they are asked for
+KEPT = 0.5  # the share of the machine's memory up to which the system keeps a file that is read
 
 
 class MappedSplit(Split):
     """The examples at `rows: [N]` of `inputs`, which is read as it is needed.
 
-    With `workers`, threads read the next batches, so that a slow disk is not waited for; that they
-    are threads is enough, since copying holds no lock of Python's.
+    Where they outgrow what the system keeps in memory, `workers` threads read the next batches, so
+    that a slow disk is not waited for; of what is kept, a copy costs less than handing it over.
+    That they are threads is enough, since copying holds no lock of Python's.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class MappedSplit(Split):
         self._inputs = inputs
         self._rows = rows
         self._device = device
-        self._workers = workers
+        self._workers = workers if inputs.nbytes > KEPT * _memory() else 0
 
     def batches(
         self,
@@ -79,3 +82,8 @@ class MappedSplit(Split):
         return Batch(
             inputs.to(self._device, non_blocking=True), targets.to(self._device, non_blocking=True)
         )
+
+
+def _memory() -> int:
+    """The machine's memory in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

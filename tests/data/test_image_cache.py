@@ -56,9 +56,30 @@ def refuse_to_decode(monkeypatch):
     monkeypatch.setattr(ImageReader, "blocks", blocks)
 
 
+@pytest.fixture
+def too_large(monkeypatch):
+    """Any file is too large to be kept in memory, so that threads read ahead."""
+    monkeypatch.setattr("nnrecipe.data.mapped.KEPT", 0.0)
+
+
+def test_threads_read_only_what_outgrows_the_memory(load, photos, kept, monkeypatch):
+    given = config(photos, cache=str(kept), resident="never")
+    started = []
+    monkeypatch.setattr(
+        "nnrecipe.data.mapped.ThreadPoolExecutor",
+        lambda count: started.append(count) or ThreadPoolExecutor(count),
+    )
+    everything(load(given, workers=2).train)
+    assert not started
+    monkeypatch.setattr("nnrecipe.data.mapped.KEPT", 0.0)
+    everything(load(given, workers=2).train)
+    assert set(started) == {2}
+
+
 @pytest.mark.parametrize("resident", ["always", "never"])
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("fields", [{}, {"image_size": 5}])
+@pytest.mark.usefixtures("too_large")
 def test_it_changes_nothing(load, photos, kept, resident, workers, fields):
     given = config(photos, resident=resident, **fields)
     without = load({**given, "cache": "off"})
@@ -225,6 +246,7 @@ def test_what_dead_processes_left_is_removed(load, photos, kept):
     assert new.exists()
 
 
+@pytest.mark.usefixtures("too_large")
 def test_a_pass_that_is_given_up_disturbs_no_other(load, photos, kept):
     split = load(config(photos, cache=str(kept), resident="never"), workers=2).train
     passed = split.batches(3)

@@ -102,7 +102,7 @@ def run_recipe(
         threads = _threads(run)
         _write(folder / "environment.json", json.dumps(_environment(device, threads), indent=1))
         if any(stage.kind == "train" for stage in chosen):
-            _ = run.schedule  # a warm-up that is too long is told before anything is computed
+            _ = run.snapshot_steps  # what the schedule can't do is told before anything is computed
         try:
             with using_threads(threads):
                 report = _walk(recipe, run, chosen, keep_going=keep_going)
@@ -133,6 +133,7 @@ def _prepare(
         training=recipe.training,
         scheduler=recipe.scheduler,
         early_stopping=recipe.regularization.early_stopping,
+        ensemble=recipe.ensemble,
         folder=folder,
         logbook=logbook,
         progress=progress,
@@ -193,7 +194,11 @@ def _chosen(recipe: Recipe, names: Sequence[str] | None) -> list[Any]:
         raise UserError(
             f"--stages: {', '.join(unknown)}: not among the recipe's stages: {', '.join(kinds)}"
         )
+    alone = recipe.ensemble.kind == "none"
+    if alone and "ensemble" in (names or ()):
+        raise UserError("--stages: ensemble: the recipe has none: set ensemble.kind=members, say")
     chosen = [stage for stage in recipe.stages if names is None or stage.kind in names]
+    chosen = [stage for stage in chosen if not (alone and stage.kind == "ensemble")]
     wanted = [stage.kind for stage in chosen]
     if recipe.optimizer.lr == "auto" and "train" in wanted and "lr_probe" not in wanted:
         raise UserError("--stages: optimizer.lr: auto needs lr_probe before train")

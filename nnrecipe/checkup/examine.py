@@ -32,7 +32,7 @@ from nnrecipe.stages.diagnosis import DiagnosisStage
 from nnrecipe.stages.walk import walk
 from nnrecipe.training import TrainingSpec
 
-NEEDS_A_TRAINING, NEEDS_A_START = ("train", "evaluate"), ("lr_probe",)
+NEEDS_A_TRAINING, NEEDS_A_START = ("train", "ensemble", "evaluate"), ("lr_probe",)
 
 
 def diagnose(

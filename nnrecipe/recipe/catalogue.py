@@ -27,6 +27,7 @@ FAMILIES = {
     "optimizers": ("optimizer: {kind: sgd, lr: 0.1, momentum: 0.9}", "optimizer=adam"),
     "schedulers": ("scheduler: {kind: cosine, warmup: 1 epoch}", "scheduler=cosine"),
     "averaging": ("training: {average: {kind: ema, decay: 0.99}}", "training.average=swa"),
+    "ensembles": ("ensemble: {kind: members, size: 5}", "ensemble=members"),
     "regularization": ("regularization: {l2: 1e-4}", "regularization.l2=1e-4"),
     "data": ("data: {kind: digits, val_fraction: 0.2}", "data=fashion_mnist"),
     "preprocessing": ("data: {normalize: {kind: center}}", "data.normalize=center"),
@@ -98,7 +99,7 @@ def _unions(family: str) -> dict[str, Any]:
         schedulers,
         stages,
     )
-    from nnrecipe.training import averaging
+    from nnrecipe.training import averaging, ensembles
 
     by_stage = {"stages.data.checks": checks.DataCheck, "stages.sanity.checks": checks.SanityCheck}
     unions: dict[str, dict[str, Any]] = {
@@ -110,6 +111,7 @@ def _unions(family: str) -> dict[str, Any]:
         "optimizers": {"": optimizers.OptimizerSpec},
         "schedulers": {"": schedulers.Scheduler},
         "averaging": {"": averaging.Averaging},
+        "ensembles": {"": ensembles.EnsembleSpec},
         "data": {"": data.Data},
         "preprocessing": {"": data.Normalize},
         "augmentation": {"": data.Augment},

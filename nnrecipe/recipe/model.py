@@ -22,10 +22,10 @@ from nnrecipe.optimizers import OptimizerSpec, Sgd
 from nnrecipe.recipe.rules import conflicts
 from nnrecipe.regularization import Regularization
 from nnrecipe.schedulers import Constant, Scheduler
-from nnrecipe.stages import Ensemble, Search, Stage, TransferSpec
-from nnrecipe.stages.ensemble import NoEnsemble
+from nnrecipe.stages import Search, Stage, TransferSpec
 from nnrecipe.stages.search import NoSearch
 from nnrecipe.training import TrainingSpec
+from nnrecipe.training.ensembles import EnsembleSpec, NoEnsemble
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")]
 
@@ -63,7 +63,7 @@ class Recipe(Spec):
         default_factory=every_stage, min_length=1, description="what to walk through, in order"
     )
     search: Search = Field(NoSearch(), description="the search over hyper-parameters")
-    ensemble: Ensemble = Field(NoEnsemble(), description="several models as one")
+    ensemble: EnsembleSpec = Field(NoEnsemble(), description="several models as one")
     transfer: TransferSpec = Field(TransferSpec(), description="what earlier training gives")
     tracking: Tracking = Field(TensorBoardTracking(), description="where curves are drawn")
 

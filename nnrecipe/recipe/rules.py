@@ -17,11 +17,13 @@ from nnrecipe.data.image_folder import ImageFolder
 from nnrecipe.layers.norms import BatchNorm
 from nnrecipe.losses import Loss
 from nnrecipe.recipe.network import outline
-from nnrecipe.schedulers import Plateau
+from nnrecipe.schedulers import CosineRestarts, Cyclic, Plateau
+from nnrecipe.schedulers.warmup import Warmup
 from nnrecipe.stages import Stage
 from nnrecipe.stages.init import InitStage
 from nnrecipe.stages.overfit import OverfitStage
 from nnrecipe.training.averaging import Swa
+from nnrecipe.training.ensembles import NoEnsemble, Snapshots
 
 if TYPE_CHECKING:
     from nnrecipe.recipe.model import Recipe
@@ -36,6 +38,11 @@ FIGURES: dict[Task, tuple[str, ...]] = {
 }
 """What can be watched on the validation split, by task."""
 
+EPOCH = 2520
+"""Batches of an epoch while the data are unknown: its usual parts are whole numbers of them."""
+MOST_COUNTED = 10**5
+"""Epochs up to which cycles are counted while a config is read."""
+
 
 def conflicts(recipe: Recipe) -> Iterator[PydanticCustomError]:
     """Everything in which the parts don't fit each other."""
@@ -49,6 +56,7 @@ def conflicts(recipe: Recipe) -> Iterator[PydanticCustomError]:
     yield from _stages(recipe)
     yield from _comparisons(recipe)
     yield from _schedule(recipe)
+    yield from _ensemble(recipe)
     yield from _precision(recipe)
 
 
@@ -212,6 +220,46 @@ def _schedule(recipe: Recipe) -> Iterator[PydanticCustomError]:
     if isinstance(warmup, str) and float(warmup.split()[0]) >= epochs:
         message = f"{warmup} leaves nothing of the training, which has training.epochs: {epochs}"
         yield conflict("scheduler.warmup", message, "shorten it, or train longer")
+
+
+def _ensemble(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether there is a stage that makes the ensemble, and a schedule with enough cycles."""
+    ensemble, kinds = recipe.ensemble, [stage.kind for stage in recipe.stages]
+    if isinstance(ensemble, NoEnsemble):
+        return
+    if "train" in kinds and "ensemble" not in kinds:
+        message = f"{ensemble.kind} are made in the ensemble stage"
+        yield conflict("ensemble.kind", message, "add ensemble to stages, after train")
+    if not isinstance(ensemble, Snapshots):
+        return
+    if recipe.regularization.early_stopping is not None:
+        message = "may end the training before the last cycle, which ensemble: snapshots needs"
+        yield conflict("regularization.early_stopping", message, "leave it out")
+    try:
+        _check_cycles(recipe)
+    except UserError as error:
+        yield _as_conflict(error, "ensemble")
+
+
+def _check_cycles(recipe: Recipe) -> None:
+    """Raise what there is to say of the cycles, where they and the warm-up are given in epochs.
+
+    Of lengths in steps that is known only once the data are.
+    """
+    lengths: list[Warmup | None]
+    match recipe.scheduler:
+        case CosineRestarts() as scheduler:
+            lengths = [scheduler.warmup, scheduler.period]
+        case Cyclic() as scheduler:
+            lengths = [scheduler.warmup, scheduler.step_size_up, scheduler.step_size_down]
+        case scheduler:
+            lengths = []
+    in_steps = any(isinstance(length, int) and length for length in lengths)
+    if in_steps or recipe.training.epochs > MOST_COUNTED:
+        return
+    steps = recipe.training.steps_per_epoch(EPOCH)
+    schedule = scheduler.build(recipe.training.epochs * steps, steps_per_epoch=steps)
+    recipe.ensemble.snapshot_steps(schedule, steps_per_epoch=steps)
 
 
 def _as_conflict(error: UserError, path: str) -> PydanticCustomError:

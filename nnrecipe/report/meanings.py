@@ -137,6 +137,7 @@ STAGES: dict[str, str] = {
     "overfit": "A sound network can learn a handful of examples by heart.",
     "lr_probe": "A few steps at each of many learning rates show which ones work.",
     "train": "The whole training, and what went on in the network meanwhile.",
+    "ensemble": "Several networks, and what their average gains over them.",
     "evaluate": "The best epoch's network, on examples that nothing else has touched.",
     "diagnosis": "Where a cause is open, short trainings with one suspect removed at a time.",
 }

@@ -12,7 +12,7 @@ SPELLED_OUT = {
     "lr": "learning rate", "val": "validation", "std": "standard deviation",
     "init": "initialization", "reg": "regularization", "bn": "batch norm", "eps": "epsilon",
     "adam": "Adam", "relu": "ReLU", "nan": "NaN", "sgd": "SGD",
-    "r2": "R2", "f1": "F1", "mae": "MAE", "rmse": "RMSE",
+    "r2": "R2", "f1": "F1", "mae": "MAE", "rmse": "RMSE", "nll": "NLL", "ece": "ECE",
 }  # fmt: skip
 SCORES = ("test_accuracy", "test_r2")
 """What a run is known by: of classes or labels, and of a regression."""

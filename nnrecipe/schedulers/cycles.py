@@ -28,6 +28,11 @@ class CosineRestarts(Schedule):
     )
     min_factor: MinFactor = 0.0
 
+    def cycle(self, number: int, now: Moment) -> int:
+        """The period of this number, in steps."""
+        steps: int = now.steps(self.period) * self.period_factor**number
+        return steps
+
     def at(self, now: Moment) -> float:
         """`min_factor + (1 - min_factor) * (1 + cos(pi * share of the period)) / 2`."""
         step, period = now.step, now.steps(self.period)
@@ -68,10 +73,13 @@ class Cyclic(Schedule):
             raise conflict("scheduler.gamma", message, "leave it out, or set mode to exp_range")
         return self
 
+    def cycle(self, number: int, now: Moment) -> int:  # noqa: ARG002
+        """The way up and down, in steps."""
+        return sum(self._ways(now))
+
     def at(self, now: Moment) -> float:
         """`base_factor + (1 - base_factor) * height`, where the height is 0 to 1 and back."""
-        up = now.steps(self.step_size_up)
-        down = up if self.step_size_down is None else now.steps(self.step_size_down)
+        up, down = self._ways(now)
         cycle, step = divmod(now.step, up + down)
         height = step / up if step <= up else 1 - (step - up) / down
         if self.mode == "triangular2":
@@ -79,3 +87,8 @@ class Cyclic(Schedule):
         elif self.mode == "exp_range":
             height *= self.gamma**now.step
         return self.base_factor + (1 - self.base_factor) * height
+
+    def _ways(self, now: Moment) -> tuple[int, int]:
+        """The steps up and down."""
+        up = now.steps(self.step_size_up)
+        return up, up if self.step_size_down is None else now.steps(self.step_size_down)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import NamedTuple
 
 from nnrecipe.core.spec import Spec
@@ -53,6 +54,10 @@ class Schedule(Spec):
         start = Moment(0, total_steps - warm, steps_per_epoch)
         return Multiplier(schedule=self, start=start, warmup_steps=warm)
 
+    def cycle(self, number: int, now: Moment) -> int | None:  # noqa: ARG002
+        """How many steps the cycle of this number (0 for the first) has; None without cycles."""
+        return None
+
     @abstractmethod
     def at(self, now: Moment) -> float:
         """The factor on the learning rate, the warm-up aside."""
@@ -71,6 +76,19 @@ class Multiplier:
         if step < self.warmup_steps:
             return self.schedule.at(self.start) * (step + 1) / (self.warmup_steps + 1)
         return self.schedule.at(self.start._replace(step=step - self.warmup_steps))
+
+    def cycle_ends(self) -> list[int] | None:
+        """The steps that are over at each whole cycle's end; None without cycles."""
+        ends, end = list[int](), 0
+        for number in count():
+            steps = self.schedule.cycle(number, self.start)
+            if steps is None:
+                return None
+            end += steps
+            if end > self.start.total_steps:
+                return ends
+            ends.append(self.warmup_steps + end)
+        return ends
 
     def observe(self, step: int, figures: Mapping[str, float]) -> None:
         """Take in an epoch's figures, `step` steps into the training; only `plateau` heeds them."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from nnrecipe.core.spec import ByKind
 from nnrecipe.stages.data import DataStage
 from nnrecipe.stages.diagnosis import DiagnosisStage
-from nnrecipe.stages.ensemble import NoEnsemble
+from nnrecipe.stages.ensemble import EnsembleStage
 from nnrecipe.stages.evaluate import EvaluateStage
 from nnrecipe.stages.init import InitStage
 from nnrecipe.stages.lr_probe import LrProbeStage
@@ -25,6 +25,7 @@ Stage = Annotated[
     | OverfitStage
     | LrProbeStage
     | TrainStage
+    | EnsembleStage
     | EvaluateStage
     | DiagnosisStage,
     ByKind(),
@@ -32,6 +33,5 @@ Stage = Annotated[
 """What a recipe walks through. The union's order is the recipe's."""
 
 Search = Annotated[NoSearch, ByKind(default="none")]
-Ensemble = Annotated[NoEnsemble, ByKind(default="none")]
 
-__all__ = ["Ensemble", "Run", "Search", "Stage", "TransferSpec"]
+__all__ = ["Run", "Search", "Stage", "TransferSpec"]

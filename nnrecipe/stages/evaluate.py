@@ -14,6 +14,7 @@ from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.spec import Spec
 from nnrecipe.data import Preprocessing
+from nnrecipe.stages.ensemble import ENSEMBLE_FILE, measure
 from nnrecipe.stages.mistakes import mistake_facts
 from nnrecipe.stages.run import Run
 from nnrecipe.training.checkpoint import load_checkpoint
@@ -65,7 +66,11 @@ class EvaluateStage(Spec):
             run.metrics |= {f"test_{figure}": value for figure, value in result.figures().items()}
         facts = {"split": name, "epoch": checkpoint["epoch"], **_facts(result, data.classes)}
         facts["worst_mistakes"] = mistake_facts(mistakes.worst_first(), split, data, run)
-        judged = _judge(result, name, run, steps=checkpoint["step"])
+        judged = [*_judge(result, name, run, steps=checkpoint["step"])]
+        if name == "test" and (run.checkpoints / ENSEMBLE_FILE).exists():
+            together, found = measure(run, data, split, name)
+            facts |= {"ensemble": together.pop("models"), "ensemble_test": together}
+            judged += found
         return StageResult.of(self.kind, facts, judged)
 
 

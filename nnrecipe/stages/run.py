@@ -16,6 +16,7 @@ from nnrecipe.core.source_lines import OwnCode
 from nnrecipe.regularization import EarlyStopping
 from nnrecipe.schedulers import Multiplier, Scheduler
 from nnrecipe.training import TrainingSpec
+from nnrecipe.training.ensembles import EnsembleSpec, NoEnsemble
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Run:
     results: list[StageResult] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     suggested_rate: float | None = None
+    ensemble: EnsembleSpec = field(default_factory=NoEnsemble)
     length_known: bool = True
     """Whether `training.epochs` is anybody's plan, rather than a default."""
 
@@ -68,3 +70,15 @@ class Run:
     def checkpoints(self) -> Path:
         """The folder of `best.pt` and `last.pt`."""
         return self.folder / "checkpoints"
+
+    @property
+    def snapshot_steps(self) -> tuple[int, ...]:
+        """The steps after which the train stage keeps a state for the ensemble.
+
+        Raises `UserError` if the ensemble asks for snapshots that the schedule doesn't give.
+        """
+        return self.ensemble.snapshot_steps(self.schedule, steps_per_epoch=self.steps_per_epoch)
+
+    def snapshot_path(self, number: int) -> Path:
+        """The file of a snapshot; the first has number 1."""
+        return self.checkpoints / f"snapshot-{number}.pt"

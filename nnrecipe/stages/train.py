@@ -6,10 +6,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, ClassVar, Literal
 
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from nnrecipe.checks.cost import step_flops
 from nnrecipe.checks.history import Conditions, Trained, judge_history, worth_trying
 from nnrecipe.checks.model.batch_norm import judge_statistics
 from nnrecipe.core.device import evaluation_batch
@@ -17,10 +17,10 @@ from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.seeding import generator, isolated_rng
 from nnrecipe.core.spec import Spec
 from nnrecipe.data.batch import Batch
+from nnrecipe.stages.fitting import full_setup
 from nnrecipe.stages.run import Run
 from nnrecipe.training.averaging import Average, Swa
 from nnrecipe.training.checkpoint import save_checkpoint
-from nnrecipe.training.compilation import Compiled, compiled, pays
 from nnrecipe.training.course import Course
 from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.fit import EpochRecord, fit
@@ -52,18 +52,12 @@ class TrainStage(Spec):
         rate = run.learning_rate
         if rate is None:
             return StageResult.of(self.kind, {}, [_no_rate()])
-        setup = bench.setup(
-            bench.make_model(),
-            lr=rate,
-            schedule=run.schedule,
-            accumulate=training.accumulate,
-            monitor_every=_sampling(run),
-        )
-        setup = replace(setup, forward=_compiled(run, setup))
+        setup = full_setup(run, bench.make_model(), rate=rate, monitor_every=_sampling(run))
         average = training.average.build(setup.model, epochs=training.epochs)
         start = bench.start_loss()
         course = Course(training.select_by, run.early_stopping)
         run.checkpoints.mkdir(exist_ok=True)
+        snapshots = run.snapshot_steps
         run.progress.begin(self.kind, total=training.epochs * run.steps_per_epoch)
         with isolated_rng(bench.seed, self.kind):
             epochs = fit(
@@ -78,6 +72,9 @@ class TrainStage(Spec):
                 is_best = course.add(record)
                 _log(run, record, rate=rate)
                 _save(run, setup, average, record, is_best=is_best)
+                if record.step in snapshots and record.diverged_at is None:
+                    path = run.snapshot_path(1 + snapshots.index(record.step))
+                    save_checkpoint(path, _state(run, setup.model, record))
                 run.progress.advance(0, note=_note(record))
                 if course.should_stop:
                     break
@@ -104,19 +101,6 @@ def _no_rate() -> Finding:
         advice="Give optimizer.lr a number, or mend what the stages before this one report.",
         source="lecture: babysitting the learning process",
     )
-
-
-def _compiled(run: Run, setup: TrainSetup) -> Compiled | None:
-    """The model compiled, where the recipe says so or leaves it open and it pays."""
-    wanted, size = run.training.compile, run.training.batch_size
-    if wanted == "off":
-        return None
-    if wanted == "auto":
-        steps = run.steps_per_epoch * run.training.epochs
-        work = step_flops(run.bench, examples=size)
-        if not pays(run.device, setup.precision, step=work, steps=steps):
-            return None
-    return compiled(setup.model, device=run.device, batch_size=size)
 
 
 def _sampling(run: Run) -> int:
@@ -241,8 +225,19 @@ def _save(
     Their `model` is what was evaluated; where that is an average, `last.pt` has the trained weights
     too.
     """
-    state: dict[str, Any] = {
-        "model": average.model.state_dict(),
+    state = _state(run, average.model, record)
+    if is_best:
+        save_checkpoint(run.checkpoints / "best.pt", state)
+    state["optimizer"] = setup.optimizer.state_dict()
+    if average.model is not setup.model:
+        state["trained_model"] = setup.model.state_dict()
+    save_checkpoint(run.checkpoints / "last.pt", state)
+
+
+def _state(run: Run, model: nn.Module, record: EpochRecord) -> dict[str, Any]:
+    """What a model is used from, after an epoch."""
+    return {
+        "model": model.state_dict(),
         "preprocessing": run.bench.data.preprocessing.state_dict(),
         "classes": list(run.bench.data.classes),
         "input_shape": list(run.bench.data.input_shape),
@@ -251,9 +246,3 @@ def _save(
         "step": record.step,
         "figures": record.figures(),
     }
-    if is_best:
-        save_checkpoint(run.checkpoints / "best.pt", state)
-    state["optimizer"] = setup.optimizer.state_dict()
-    if average.model is not setup.model:
-        state["trained_model"] = setup.model.state_dict()
-    save_checkpoint(run.checkpoints / "last.pt", state)

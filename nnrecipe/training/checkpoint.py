@@ -24,8 +24,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def load_checkpoint(path: Path, *, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint; code inside it is never run.
+def load_checkpoint(path: Path, *, device: torch.device, part: str = "model") -> dict[str, Any]:
+    """Read a checkpoint that holds a `part`; code inside it is never run.
 
     Raises `UserError` if the file is not there or is not a checkpoint.
     """
@@ -35,6 +35,6 @@ def load_checkpoint(path: Path, *, device: torch.device) -> dict[str, Any]:
         raise UserError(f"{path}: no such checkpoint") from error
     except Exception as error:  # torch.load raises half a dozen kinds on a damaged file
         raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
-    if not isinstance(state, dict) or "model" not in state:
-        raise UserError(f"{path}: not a checkpoint of nnrecipe: it has no 'model'")
+    if not isinstance(state, dict) or part not in state:
+        raise UserError(f"{path}: not a checkpoint of nnrecipe: it has no {part!r}")
     return state

@@ -17,11 +17,12 @@ from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import StageResult, Verdict
 from nnrecipe.core.logbook import Logbook, NoTracking
 from nnrecipe.core.progress import Silence
-from nnrecipe.core.spec import kind_of, members
+from nnrecipe.core.spec import members
 from nnrecipe.data.split import ResidentSplit
 from nnrecipe.regularization import EarlyStopping
 from nnrecipe.schedulers import Constant
 from nnrecipe.stages import Run, Stage
+from nnrecipe.stages.ensemble import EnsembleStage
 from nnrecipe.stages.evaluate import EvaluateStage
 from nnrecipe.stages.lr_probe import LrProbeStage
 from nnrecipe.stages.overfit import OverfitStage
@@ -61,8 +62,9 @@ def _walk(run: Run, *stages: Any) -> list[StageResult]:
 def test_a_healthy_model_passes_every_stage(tmp_path: Path) -> None:
     test = ResidentSplit(*blobs(60, seed=3), device=torch.device("cpu"))
     run = _run(tmp_path, chance=math.log(4), data={"test": test})
-    results = _walk(run, *(stage() for stage in members(Stage)))
-    assert [result.stage for result in results] == [kind_of(stage) for stage in members(Stage)]
+    stages = [stage() for stage in members(Stage) if stage is not EnsembleStage]
+    results = _walk(run, *stages)
+    assert [result.stage for result in results] == [stage.kind for stage in stages]
     for result in results:
         assert result.verdict is Verdict.PASS, result.findings
         assert result.findings

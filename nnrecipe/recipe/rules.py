@@ -235,6 +235,8 @@ def _ensemble(recipe: Recipe) -> Iterator[PydanticCustomError]:
     if recipe.regularization.early_stopping is not None:
         message = "may end the training before the last cycle, which ensemble: snapshots needs"
         yield conflict("regularization.early_stopping", message, "leave it out")
+    if list(_schedule(recipe)):
+        return  # a warm-up that leaves nothing of the training leaves no cycle either
     try:
         _check_cycles(recipe)
     except UserError as error:

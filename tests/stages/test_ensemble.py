@@ -116,6 +116,25 @@ def test_snapshots_are_one_trainings_states_at_the_cycles_ends(average: str, las
     assert rows == ["snapshot 1", "snapshot 2", "mean of these", "their average", last]
 
 
+@pytest.mark.parametrize(
+    ("preset", "figures"),
+    [
+        ("digits-ink", {"r2", "mae", "rmse"}),
+        ("digits-traits", {"accuracy", "f1", "exact_match", "nll", "ece"}),
+    ],
+)
+def test_values_and_labels_are_averaged_too(preset: str, figures: set[str]) -> None:
+    short = ["data.limit=300", "training.epochs=2", "stages=[train, ensemble, evaluate]"]
+    changes = [*short, "ensemble.kind=members", "ensemble.size=2", "training.compile=off"]
+    assert main(["run", preset, *changes, "--output", "out", "--keep-going"]) in (0, 1)
+    report = json.loads(Path("out/report.json").read_text())
+    for stage, rows in (("ensemble", "models"), ("evaluate", "ensemble")):
+        found = {row.pop("model"): row for row in _facts(report, stage)[rows]}
+        assert all(set(row) == figures for row in found.values())
+        assert set(found) == {"member 1", "member 2", "mean of these", "their average"}
+    assert figures <= {name.removeprefix("ensemble_test_") for name in report["metrics"]}
+
+
 def test_snapshots_change_nothing_in_the_training() -> None:
     _report("with", *CYCLES)
     _report("without", CYCLES[1], "ensemble=none")

@@ -13,8 +13,8 @@ from torch.nn.parameter import is_lazy
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.targets import blaming, describe
+from nnrecipe.layers.chain import HOOKS
 
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 ADVICE = "keep in the module only what you made yourself: parameters, buffers and submodules"
 
 
@@ -70,7 +70,7 @@ def hooks_of(model: object) -> list[Callable[..., Any]]:
     return [
         hook
         for module in modules
-        for kind in _HOOKS
+        for kind in HOOKS
         for hook in vars(module).get(kind, {}).values()
         if _is_users(hook)
     ]
@@ -91,7 +91,7 @@ def without_hooks(model: nn.Module, inputs: Tensor) -> nn.Module:
         return model
     made = copy.deepcopy(model)
     for module in made.modules():
-        for kind in _HOOKS:
+        for kind in HOOKS:
             hooks = vars(module).get(kind, {})
             for key in [key for key, hook in hooks.items() if _is_users(hook)]:
                 del hooks[key]

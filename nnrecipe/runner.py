@@ -34,8 +34,10 @@ from nnrecipe.report import markdown, write_html, write_report
 from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE
 from nnrecipe.stages import Run
 from nnrecipe.stages.walk import walk
+from nnrecipe.training.search import NoSearch
 from nnrecipe.training.steps import train_steps
 from nnrecipe.training.threads import fastest, using_threads
+from nnrecipe.trials import search_tools
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,22 @@ def _prepare(
         scheduler=recipe.scheduler,
         early_stopping=recipe.regularization.early_stopping,
         ensemble=recipe.ensemble,
+        search=recipe.search,
+        search_tools=search_tools(
+            recipe, data, device=str(device), threads=_most_threads(recipe), progress=progress
+        ),
         folder=folder,
         logbook=logbook,
         progress=progress,
         recipe=recipe.model_dump(mode="json"),
         own=_own_code(recipe, bench),
     )
+
+
+def _most_threads(recipe: Recipe) -> int:
+    """The CPU threads that there are for the work that can be shared out."""
+    wanted = recipe.training.threads
+    return torch.get_num_threads() if wanted == "auto" else wanted
 
 
 def _threads(run: Run) -> int:
@@ -194,15 +206,25 @@ def _chosen(recipe: Recipe, names: Sequence[str] | None) -> list[Any]:
         raise UserError(
             f"--stages: {', '.join(unknown)}: not among the recipe's stages: {', '.join(kinds)}"
         )
-    alone = recipe.ensemble.kind == "none"
-    if alone and "ensemble" in (names or ()):
-        raise UserError("--stages: ensemble: the recipe has none: set ensemble.kind=members, say")
     chosen = [stage for stage in recipe.stages if names is None or stage.kind in names]
-    chosen = [stage for stage in chosen if not (alone and stage.kind == "ensemble")]
+    for idle, remedy in _idle(recipe).items():
+        if idle in (names or ()):
+            raise UserError(f"--stages: {idle}: the recipe has none: {remedy}")
+        chosen = [stage for stage in chosen if stage.kind != idle]
     wanted = [stage.kind for stage in chosen]
     if recipe.optimizer.lr == "auto" and "train" in wanted and "lr_probe" not in wanted:
         raise UserError("--stages: optimizer.lr: auto needs lr_probe before train")
     return chosen
+
+
+def _idle(recipe: Recipe) -> dict[str, str]:
+    """The stages that have nothing to do, and what would give them something."""
+    found = {}
+    if recipe.ensemble.kind == "none":
+        found["ensemble"] = "set ensemble.kind=members, say"
+    if isinstance(recipe.search, NoSearch):
+        found["search"] = "give it a search.space, say"
+    return found
 
 
 def _targets(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -133,6 +133,29 @@ class Logbook:
                 global_step=step,
             )
 
+    def trial(
+        self,
+        number: int,
+        *,
+        settings: Mapping[str, float | str],
+        figure: str,
+        curve: Sequence[float],
+        score: float | None,
+    ) -> None:
+        """A search's trial: a row of TensorBoard's HParams page, and a curve over its epochs.
+
+        Each trial is a run of its own, `trials/1` say; `metrics.jsonl` isn't written.
+        """
+        name = f"trials/{number + 1}"
+        board = self._tracking.writer(self._boards / name)
+        if board is None:
+            return
+        found = {} if score is None else {f"search/{figure}": score}
+        board.add_hparams(dict(settings), found, run_name=".")
+        for epoch, value in enumerate(curve, start=1):
+            board.add_scalar(f"search_epochs/{figure}", value, epoch)
+        board.close()
+
     def text(self, tag: str, markdown: str, *, step: int = 0) -> None:
         """A page of Markdown."""
         if board := self._board():

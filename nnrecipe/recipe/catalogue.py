@@ -27,6 +27,18 @@ FAMILIES = {
     "optimizers": ("optimizer: {kind: sgd, lr: 0.1, momentum: 0.9}", "optimizer=adam"),
     "schedulers": ("scheduler: {kind: cosine, warmup: 1 epoch}", "scheduler=cosine"),
     "averaging": ("training: {average: {kind: ema, decay: 0.99}}", "training.average=swa"),
+    "searches": (
+        "search: {kind: random, space: {data.limit: {kind: int, low: 99, high: 999}}}",
+        "search={kind: tpe, space: {data.limit: {kind: int, low: 99, high: 999}}}",
+    ),
+    "distributions": (
+        "search: {kind: random, space: {optimizer.lr: {kind: log_uniform, low: 0.1, high: 1}}}",
+        "search={kind: tpe, space: {norm: {kind: choice, values: [none, batch]}}}",
+    ),
+    "engines": (
+        "search: {kind: grid, engine: ray, space: {data.limit: {kind: int, low: 9, high: 99}}}",
+        "search={kind: grid, engine: process, space: {data.limit: {kind: int, low: 9, high: 99}}}",
+    ),
     "ensembles": ("ensemble: {kind: members, size: 5}", "ensemble=members"),
     "regularization": ("regularization: {l2: 1e-4}", "regularization.l2=1e-4"),
     "data": ("data: {kind: digits, val_fraction: 0.2}", "data=fashion_mnist"),
@@ -99,7 +111,8 @@ def _unions(family: str) -> dict[str, Any]:
         schedulers,
         stages,
     )
-    from nnrecipe.training import averaging, ensembles
+    from nnrecipe.training import averaging, ensembles, search
+    from nnrecipe.training.search import distributions, engines
 
     by_stage = {"stages.data.checks": checks.DataCheck, "stages.sanity.checks": checks.SanityCheck}
     unions: dict[str, dict[str, Any]] = {
@@ -111,6 +124,9 @@ def _unions(family: str) -> dict[str, Any]:
         "optimizers": {"": optimizers.OptimizerSpec},
         "schedulers": {"": schedulers.Scheduler},
         "averaging": {"": averaging.Averaging},
+        "searches": {"": search.Search},
+        "distributions": {"": distributions.Distribution},
+        "engines": {"": engines.Engine},
         "ensembles": {"": ensembles.EnsembleSpec},
         "data": {"": data.Data},
         "preprocessing": {"": data.Normalize},

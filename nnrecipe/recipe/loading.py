@@ -20,6 +20,7 @@ from nnrecipe.recipe.presets import find_config
 from nnrecipe.recipe.problems import ClashError, is_clash, problems_of
 from nnrecipe.recipe.resolved import render
 from nnrecipe.recipe.slots import Slot
+from nnrecipe.recipe.substitution import misfits
 from nnrecipe.recipe.yaml_source import parse_yaml
 
 _ROOT = Slot(spec=Recipe)
@@ -77,6 +78,8 @@ def load(*paths: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     for file in files:
         search_also(file.parent)
     recipe = _validated(root, problems)
+    if refused := list(misfits(recipe, root)):
+        raise RecipeError(refused)
     given = [f"--- {name}\n{text.rstrip()}" for name, text in texts]
     given += [f"--- {override}" for override in overrides]
     return LoadedRecipe(recipe, given="\n".join(given) + "\n", resolved=render(recipe, root))

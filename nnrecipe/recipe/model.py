@@ -22,10 +22,10 @@ from nnrecipe.optimizers import OptimizerSpec, Sgd
 from nnrecipe.recipe.rules import conflicts
 from nnrecipe.regularization import Regularization
 from nnrecipe.schedulers import Constant, Scheduler
-from nnrecipe.stages import Search, Stage, TransferSpec
-from nnrecipe.stages.search import NoSearch
+from nnrecipe.stages import Stage, TransferSpec
 from nnrecipe.training import TrainingSpec
 from nnrecipe.training.ensembles import EnsembleSpec, NoEnsemble
+from nnrecipe.training.search import NoSearch, Search
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")]
 

@@ -27,6 +27,15 @@ def apply_override(root: Node, text: str, slot: Slot) -> Node:
     return override.edited(root, slot, 0) or root
 
 
+def with_value(root: Node, path: str, value: object, slot: Slot) -> Node:
+    """The config (spelled out) with a plain value at a dotted path. Raises `RecipeError`."""
+    keys = tuple(path.split("."))
+    if not all(keys) or len(keys) > DEEPEST:
+        raise RecipeError([Problem(path, path, "is no path", "name a key as section.key")])
+    new = replace(to_nodes(value, Origin(path)), key=Origin(path))
+    return _Override(path, keys, new).edited(root, slot, 0) or root
+
+
 def _read(text: str) -> _Override:
     keys, equals, value = text.removeprefix("~").partition("=")
     path = tuple(keys.split("."))
@@ -59,9 +68,10 @@ class _Override:
         opened = self.opened(node, slot, depth)
         if isinstance(opened.value, list):
             return self.in_list(opened, slot, depth)
-        segment = self.path[depth]
+        words = self.words(opened, slot, depth)
+        segment = ".".join(self.path[depth : depth + words])
         below = opened.entries.get(segment)
-        new = self.edited(below, slot.child(segment, opened), depth + 1)
+        new = self.edited(below, slot.child(segment, opened), depth + words)
         kept = {key: child for key, child in opened.entries.items() if key != segment or new}
         if new and segment == "kind" and slot.kinds:
             return replace(opened, value={**kept, **kind_entries(new, slot)})
@@ -75,6 +85,15 @@ class _Override:
                 len(self.path), "there is nothing to drop", "the config doesn't give it"
             )
         return None
+
+    def words(self, node: Node, slot: Slot, depth: int) -> int:
+        """How many words of the path make the next key: a mapping's free keys may hold dots."""
+        if slot.values is None:
+            return 1
+        left = len(self.path) - depth
+        ends = range(left, 0, -1)
+        known = (n for n in ends if ".".join(self.path[depth : depth + n]) in node.entries)
+        return next(known, left)
 
     def in_list(self, node: Node, slot: Slot, depth: int) -> Node:
         items = list(node.entries.values())

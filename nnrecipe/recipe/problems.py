@@ -83,7 +83,8 @@ class _Config:
             if slot.item is not None:
                 fits = isinstance(part, int)
             else:
-                fits = slot.spec is not None or segment in node.entries
+                free = slot.spec is None and slot.values is None
+                fits = not free or segment in node.entries
             if fits:
                 path.append(segment)
                 section, slot = slot, slot.child(segment, node)

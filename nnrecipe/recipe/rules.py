@@ -24,6 +24,7 @@ from nnrecipe.stages.init import InitStage
 from nnrecipe.stages.overfit import OverfitStage
 from nnrecipe.training.averaging import Swa
 from nnrecipe.training.ensembles import NoEnsemble, Snapshots
+from nnrecipe.training.search import NoSearch
 
 if TYPE_CHECKING:
     from nnrecipe.recipe.model import Recipe
@@ -56,6 +57,7 @@ def conflicts(recipe: Recipe) -> Iterator[PydanticCustomError]:
     yield from _stages(recipe)
     yield from _comparisons(recipe)
     yield from _schedule(recipe)
+    yield from _search(recipe)
     yield from _ensemble(recipe)
     yield from _precision(recipe)
 
@@ -220,6 +222,27 @@ def _schedule(recipe: Recipe) -> Iterator[PydanticCustomError]:
     if isinstance(warmup, str) and float(warmup.split()[0]) >= epochs:
         message = f"{warmup} leaves nothing of the training, which has training.epochs: {epochs}"
         yield conflict("scheduler.warmup", message, "shorten it, or train longer")
+
+
+def _search(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether there is a stage that searches, and the space is none that decides on the search."""
+    search = recipe.search
+    if isinstance(search, NoSearch):
+        return
+    if "search" not in [stage.kind for stage in recipe.stages]:
+        message = f"{search.kind} trials are trained in the search stage"
+        yield conflict("search.kind", message, "add search to stages, before train")
+    for path in search.space:
+        if path.partition(".")[0] in FIXED:
+            message = f"{path} is the same for all trials"
+            yield conflict("search.space", message, "leave it out; search.seeds sets the seeds")
+    if "training.epochs" in search.space:
+        message = "training.epochs: a trial has its round's epochs"
+        yield conflict("search.space", message, "set them in search.rounds")
+
+
+FIXED = ("name", "seed", "device", "stages", "search", "ensemble", "tracking")
+"""The sections that are the same for all trials."""
 
 
 def _ensemble(recipe: Recipe) -> Iterator[PydanticCustomError]:

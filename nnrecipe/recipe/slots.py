@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -15,12 +15,16 @@ from nnrecipe.recipe.nodes import Node, to_plain
 
 @dataclass(frozen=True)
 class Slot:
-    """What one place takes: a section (`spec`), a family (`kinds`), a list (`item`) or a value."""
+    """What one place takes: a section (`spec`), a family (`kinds`), a list (`item`) or a value.
+
+    `values` is what stands under every key of a mapping whose keys are free.
+    """
 
     spec: type[Spec] | None = None
     kinds: Mapping[str, type[Spec]] = field(default_factory=dict)
     default_kind: str | None = None
     item: Slot | None = None
+    values: Slot | None = None
     info: FieldInfo | None = None
 
     @property
@@ -47,6 +51,8 @@ class Slot:
         """What may stand under `segment` of `node`, which stands here."""
         if self.item is not None:
             return self.item
+        if self.values is not None:
+            return self.values
         member = self.member(node)
         info = member.model_fields.get(segment) if member is not None else None
         return slot_of(info) if info is not None else Slot()
@@ -67,7 +73,7 @@ def slot_of(info: FieldInfo) -> Slot:
         if isinstance(extra, ByKind):
             annotation = Annotated[annotation, extra]
     slot = _slot(annotation)
-    return Slot(slot.spec, slot.kinds, slot.default_kind, slot.item, info)
+    return replace(slot, info=info)
 
 
 def _slot(annotation: Any) -> Slot:
@@ -83,6 +89,8 @@ def _slot(annotation: Any) -> Slot:
         return next((slot for slot in slots if slot != Slot()), Slot())
     if origin in (list, tuple):
         return Slot(item=_slot(get_args(annotation)[0]))
+    if origin is dict:
+        return Slot(values=_slot(get_args(annotation)[1]))
     if isinstance(annotation, type) and issubclass(annotation, Spec):
         return Slot(spec=annotation)
     return Slot()

@@ -136,6 +136,7 @@ STAGES: dict[str, str] = {
     "init": "Signals on their way through the untrained network, and gradients on their way back.",
     "overfit": "A sound network can learn a handful of examples by heart.",
     "lr_probe": "A few steps at each of many learning rates show which ones work.",
+    "search": "Many trainings with settings drawn from ranges, which close in on the best.",
     "train": "The whole training, and what went on in the network meanwhile.",
     "ensemble": "Several networks, and what their average gains over them.",
     "evaluate": "The best epoch's network, on examples that nothing else has touched.",

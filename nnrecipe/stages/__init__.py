@@ -14,7 +14,7 @@ from nnrecipe.stages.lr_probe import LrProbeStage
 from nnrecipe.stages.overfit import OverfitStage
 from nnrecipe.stages.run import Run
 from nnrecipe.stages.sanity import SanityStage
-from nnrecipe.stages.search import NoSearch
+from nnrecipe.stages.search import SearchStage
 from nnrecipe.stages.train import TrainStage
 from nnrecipe.stages.transfer import TransferSpec
 
@@ -24,6 +24,7 @@ Stage = Annotated[
     | InitStage
     | OverfitStage
     | LrProbeStage
+    | SearchStage
     | TrainStage
     | EnsembleStage
     | EvaluateStage
@@ -32,6 +33,4 @@ Stage = Annotated[
 ]
 """What a recipe walks through. The union's order is the recipe's."""
 
-Search = Annotated[NoSearch, ByKind(default="none")]
-
-__all__ = ["Run", "Search", "Stage", "TransferSpec"]
+__all__ = ["Run", "Stage", "TransferSpec"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,29 +18,21 @@ from nnrecipe.regularization import EarlyStopping
 from nnrecipe.schedulers import Multiplier, Scheduler
 from nnrecipe.training import TrainingSpec
 from nnrecipe.training.ensembles import EnsembleSpec, NoEnsemble
+from nnrecipe.training.search import AnySearch, NoSearch
+from nnrecipe.training.search.trial import TrainJobs
 
 
-@dataclass
-class Run:
-    """A walk through the recipe. Stages read it, and leave their results and metrics in it."""
+@dataclass(kw_only=True)
+class Experiment:
+    """What is trained, and how."""
 
     bench: Bench
     training: TrainingSpec
     scheduler: Scheduler
     early_stopping: EarlyStopping | None
-    folder: Path
-    logbook: Logbook
-    progress: Progress
     recipe: dict[str, Any]
     """The resolved recipe in JSON's types, as checkpoints carry it."""
-    own: OwnCode = field(default_factory=OwnCode)
-    """What the user wrote of it, to point at."""
-    results: list[StageResult] = field(default_factory=list)
-    metrics: dict[str, float] = field(default_factory=dict)
     suggested_rate: float | None = None
-    ensemble: EnsembleSpec = field(default_factory=NoEnsemble)
-    length_known: bool = True
-    """Whether `training.epochs` is anybody's plan, rather than a default."""
 
     @property
     def learning_rate(self) -> float | None:
@@ -66,6 +59,39 @@ class Run:
         """Where everything is computed."""
         return self.bench.device
 
+
+Vary = Callable[[Mapping[str, Any], int], Experiment]
+"""`(values, seed)`: the recipe's experiment with other values at config paths, and with a seed.
+Raises `UserError` where the config doesn't take them."""
+
+
+@dataclass(frozen=True)
+class SearchTools:
+    """What a search works with: `vary` makes a trial's experiment, `train` trains many."""
+
+    vary: Vary
+    train: TrainJobs
+
+
+@dataclass(kw_only=True)
+class Run(Experiment):
+    """A walk through the recipe. Stages read it, and leave their results and metrics in it.
+
+    `own` is what the user wrote of it, to point at. `length_known` says whether `training.epochs`
+    is anybody's plan, rather than a default.
+    """
+
+    folder: Path
+    logbook: Logbook
+    progress: Progress
+    own: OwnCode = field(default_factory=OwnCode)
+    results: list[StageResult] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    ensemble: EnsembleSpec = field(default_factory=NoEnsemble)
+    search: NoSearch | AnySearch = field(default_factory=NoSearch)
+    search_tools: SearchTools | None = None
+    length_known: bool = True
+
     @property
     def checkpoints(self) -> Path:
         """The folder of `best.pt` and `last.pt`."""
@@ -82,3 +108,8 @@ class Run:
     def snapshot_path(self, number: int) -> Path:
         """The file of a snapshot; the first has number 1."""
         return self.checkpoints / f"snapshot-{number}.pt"
+
+    def adopt(self, other: Experiment) -> None:
+        """Go on with what another experiment trains, and how."""
+        self.bench, self.training, self.recipe = other.bench, other.training, other.recipe
+        self.scheduler, self.early_stopping = other.scheduler, other.early_stopping

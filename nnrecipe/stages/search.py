@@ -1,13 +1,454 @@
-"""The search over hyper-parameters that a recipe declares."""
+"""The search stage: trials from coarse to fine, and the winner for the stages that follow."""
 
 from __future__ import annotations
 
-from typing import Literal
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
+import yaml
+
+from nnrecipe.core.errors import UserError
+from nnrecipe.core.findings import Finding, StageResult, Verdict
+from nnrecipe.core.seeding import derive_seed
 from nnrecipe.core.spec import Spec
+from nnrecipe.stages.run import Run, SearchTools
+from nnrecipe.training.course import SMALLER_IS_BETTER
+from nnrecipe.training.search.distributions import AnyDistribution, Choice
+from nnrecipe.training.search.kinds import AnySearch, NoSearch, Round, Space
+from nnrecipe.training.search.shrink import EDGE, Change, Ranked, next_space
+from nnrecipe.training.search.study import Known, Outcome, Study, names, settings, shown
+from nnrecipe.training.search.trial import Job, JobResult
+
+SOURCE = "lecture: hyper-parameter search"
+JOURNAL = "search.journal"
+BEST_FILE = "best.yaml"
+LISTED = 10
+"""The best trials that are listed."""
+MANY = 0.5
+"""The share of trials without an end from which the ranges are at fault."""
+SHORT = {"val_accuracy": "val_acc"}
+"""What the lecture's slides call a figure."""
 
 
-class NoSearch(Spec):
-    """Train what the recipe says, and search for nothing."""
+class SearchStage(Spec):
+    """Trains trials with settings out of the `search`'s space, and goes on with the best of them.
 
-    kind: Literal["none"] = "none"
+    Without a `search` it is left out of the walk.
+    """
+
+    source: ClassVar[str] = SOURCE
+
+    kind: Literal["search"] = "search"
+
+    def run(self, run: Run) -> StageResult:
+        """Search, train the winner with several seeds, and put its settings in the run's place."""
+        spec = run.search
+        if isinstance(spec, NoSearch):
+            return StageResult.of(self.kind, {}, [])
+        if run.learning_rate is None and "optimizer.lr" not in spec.space:
+            return StageResult.of(self.kind, {}, [_no_rate()])
+        hunt = _Hunt(run, spec)
+        hunt.search()
+        best = hunt.winner
+        if best is None:
+            return StageResult.of(self.kind, hunt.facts(), [_nothing(hunt)])
+        retrained = hunt.retrain(best)
+        hunt.adopt(best)
+        findings = [*_judge(hunt, best), *_judge_retraining(hunt, best, retrained)]
+        return StageResult.of(self.kind, hunt.facts() | _retraining(hunt, retrained), findings)
+
+
+@dataclass
+class _Hunt:
+    """A search in progress."""
+
+    run: Run
+    spec: AnySearch
+    spaces: list[Space] = field(default_factory=list)
+    changes: list[list[Change]] = field(default_factory=list)
+    begun: float = field(default_factory=time.monotonic)
+    cut: bool = False
+
+    def __post_init__(self) -> None:
+        assert self.run.search_tools is not None, "a run that searches has them"
+        self.tools: SearchTools = self.run.search_tools
+        seed, path = self.run.bench.seed, self.run.folder / JOURNAL
+        self.study = Study(path, self.spec, seed=seed, maximize=self.sign > 0)
+
+    @property
+    def figure(self) -> str:
+        """What trials are judged by."""
+        return self.run.training.select_by
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the figure is better, else -1."""
+        return -1 if self.figure.removeprefix("val_") in SMALLER_IS_BETTER else 1
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those of each trial: the recipe's, and others that follow from it."""
+        first = self.run.bench.seed
+        return [first, *(derive_seed(first, "search", i) for i in range(1, self.spec.seeds))]
+
+    @property
+    def winner(self) -> Known | None:
+        """The best finished trial among those of the longest rounds."""
+        finished = self.finished(self.study.all())
+        if not finished:
+            return None
+        longest = max(self.spec.rounds[trial.round].epochs for trial in finished)
+        return max(
+            (t for t in finished if self.spec.rounds[t.round].epochs == longest), key=self.score
+        )
+
+    def finished(self, trials: Sequence[Known]) -> list[Known]:
+        """Those that came to their end with a figure."""
+        return [
+            trial
+            for trial in trials
+            if trial.outcome is not None
+            and trial.outcome.ended == "finished"
+            and trial.outcome.score is not None
+        ]
+
+    def score(self, trial: Known) -> float:
+        """The figure of a finished trial, with its sign turned so that more is better."""
+        assert trial.outcome is not None, "it is finished"
+        assert trial.outcome.score is not None, "it is finished"
+        return self.sign * trial.outcome.score
+
+    def values(self, trial: Known) -> dict[str, Any]:
+        """The config's values of a trial; a rate that was left open is the probe's."""
+        values = settings(self.spaces[trial.round], trial.drawn)
+        rate = self.run.learning_rate
+        open_rate = self.run.bench.learning_rate is None and "optimizer.lr" not in values
+        return values | ({"optimizer.lr": rate} if open_rate else {})
+
+    def search(self) -> None:
+        """All rounds, from the coarse to the fine, until the time is up."""
+        total = sum(part.trials for part in self.spec.rounds)
+        self.run.progress.begin("search", total=total)
+        space: Space = self.spec.space
+        for number, part in enumerate(self.spec.rounds):
+            if number:
+                ranked = [
+                    Ranked(trial.drawn, self.score(trial))
+                    for trial in self.finished(self.study.trials(number - 1))
+                ]
+                changes = next_space(space, ranked, self.admits)
+                space = {change.path: change.after for change in changes}
+                self.changes.append(changes)
+                for change in changes:
+                    self.run.progress.say(change.text())
+            self.spaces.append(space)
+            self.round(number, part, space)
+            if self.cut:
+                break
+
+    def admits(self, path: str, distribution: AnyDistribution) -> bool:
+        """Whether the config takes both ends of a range."""
+        assert not isinstance(distribution, Choice), "choices have no ends"
+        try:
+            for end in distribution.ends:
+                self.tools.vary({path: distribution.setting(end)}, self.run.bench.seed)
+        except UserError:
+            return False
+        return True
+
+    def round(self, number: int, part: Round, space: Space) -> None:
+        """Draw and train the trials of a round, as far as they are not known already."""
+        at_once = self.spec.at_once or part.trials
+        for target in range(at_once, part.trials + at_once, at_once):
+            self.study.draw(number, space, min(target, part.trials))
+            waiting = [trial for trial in self.study.trials(number) if trial.outcome is None]
+            self.train(waiting, part)
+            if self.cut:
+                return
+
+    def train(self, waiting: Sequence[Known], part: Round) -> None:
+        """Train trials; with halving, ever fewer of them for ever longer."""
+        halving = self.spec.halving
+        rungs = [part.epochs] if halving is None else halving.rungs(part.epochs)
+        for rung in rungs:
+            last = rung == part.epochs
+            reached = dict(self.outcomes(waiting, part, rung, tell=last))
+            if last or self.cut or halving is None:
+                return
+            fit = [t for t in waiting if t.number in reached and _scored(reached[t.number])]
+            fit.sort(key=lambda t: self.sign * (reached[t.number].score or 0.0), reverse=True)
+            kept = fit[: max(1, len(waiting) // halving.factor)]
+            for trial in waiting:
+                if trial not in kept and trial.number in reached:
+                    outcome = reached[trial.number]
+                    ended = "halved" if outcome.ended == "finished" else outcome.ended
+                    self.tell(trial, replace(outcome, ended=ended))
+            waiting = kept
+
+    def outcomes(
+        self, waiting: Sequence[Known], part: Round, epochs: int, *, tell: bool
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Train trials for so many epochs of the round's; each as soon as all its seeds are."""
+        jobs = [
+            Job(
+                trial=trial.number,
+                values=self.values(trial) | {"training.epochs": part.epochs},
+                seed=seed,
+                epochs=epochs,
+            )
+            for seed in self.seeds
+            for trial in waiting
+        ]
+        by_number = {trial.number: trial for trial in waiting}
+        results: dict[int, list[JobResult]] = {}
+        for result in self.tools.train(jobs):
+            mine = results.setdefault(result.trial, [])
+            mine.append(result)
+            if len(mine) == len(self.seeds):
+                outcome = _outcome(mine, self.figure, seeds=self.seeds)
+                if tell:
+                    self.tell(by_number[result.trial], outcome)
+                yield result.trial, outcome
+                if self.out_of_time():
+                    self.cut = True
+                    return
+
+    def out_of_time(self) -> bool:
+        """Whether `minutes` have passed since the search began."""
+        limit = self.spec.minutes
+        return limit is not None and time.monotonic() - self.begun > 60 * limit
+
+    def tell(self, trial: Known, outcome: Outcome) -> None:
+        """Put a trial on disk, on the screen and into TensorBoard."""
+        self.study.tell(trial.number, outcome)
+        space, part = self.spaces[trial.round], self.spec.rounds[trial.round]
+        place = 1 + [t.number for t in self.study.trials(trial.round)].index(trial.number)
+        drawn = shown(space, trial.drawn)
+        listed = ", ".join(f"{name}: {value}" for name, value in drawn.items())
+        score = "-" if outcome.score is None else f"{outcome.score:.6f}"
+        ended = "" if outcome.ended == "finished" else f" {outcome.ended}"
+        figure = SHORT.get(self.figure, self.figure)
+        line = f"{figure}: {score}, {listed}, ({place} / {part.trials}){ended}"
+        self.run.progress.say(line)
+        self.run.progress.advance(1)
+        self.run.logbook.trial(
+            trial.number,
+            settings={"round": trial.round + 1, **_numbers(space, trial)},
+            figure=self.figure,
+            curve=outcome.curve,
+            score=outcome.score,
+        )
+
+    def retrain(self, best: Known) -> list[JobResult]:
+        """The winner over the recipe's whole schedule, with several seeds."""
+        first, count = self.run.bench.seed, self.spec.retrain
+        seeds = [first, *(derive_seed(first, "retrain", i) for i in range(1, count))][:count]
+        values, epochs = self.values(best), self.run.training.epochs
+        jobs = [Job(best.number, values, seed=seed, epochs=epochs) for seed in seeds]
+        return sorted(self.tools.train(jobs), key=lambda result: seeds.index(result.seed))
+
+    def adopt(self, best: Known) -> None:
+        """Go on with the winner's settings; keep them as a config."""
+        self.run.adopt(self.tools.vary(self.values(best), self.run.bench.seed))
+        config = {key: value for key, value in self.run.recipe.items() if key != "search"}
+        text = yaml.safe_dump(config, sort_keys=False)
+        (self.run.folder / BEST_FILE).write_text(f"# The winner of the search.\n{text}", "utf-8")
+
+    def facts(self) -> dict[str, Any]:
+        """The search in figures."""
+        trials = self.study.all()
+        finished = sorted(self.finished(trials), key=self.score, reverse=True)
+        ended = [trial.outcome.ended for trial in trials if trial.outcome is not None]
+        return {
+            "kind": self.spec.kind,
+            "engine": self.spec.engine.kind,
+            "figure": self.figure,
+            "trials": len(ended),
+            "of": sum(part.trials for part in self.spec.rounds),
+            "ended": {kind: ended.count(kind) for kind in dict.fromkeys(ended)},
+            "out_of_time": self.cut,
+            "best": [self._row(trial) for trial in finished[:LISTED]],
+            "ranges": [change.text() for changes in self.changes for change in changes],
+            "importance": self.study.importance(),
+            "all_trials": [self._row(trial) for trial in trials if trial.outcome is not None],
+            "epochs": [part.epochs for part in self.spec.rounds],
+        }
+
+    def _row(self, trial: Known) -> dict[str, Any]:
+        assert trial.outcome is not None, "it has ended"
+        space, outcome = self.spaces[trial.round], trial.outcome
+        called = names(space)
+        drawn = {called[path]: value for path, value in trial.drawn.items()}
+        row = {"trial": trial.number + 1, "round": trial.round + 1, self.figure: outcome.score}
+        return {**row, **drawn, "ended": outcome.ended}
+
+
+def _scored(outcome: Outcome) -> bool:
+    return outcome.ended == "finished" and outcome.score is not None
+
+
+def _numbers(space: Space, trial: Known) -> dict[str, float | str]:
+    called = names(space)
+    return {called[path]: value for path, value in trial.drawn.items()}
+
+
+def _outcome(results: Sequence[JobResult], figure: str, *, seeds: Sequence[int]) -> Outcome:
+    """One trial's results with all its seeds, as a whole: it has ended as the worst of them."""
+    ordered = sorted(results, key=lambda result: seeds.index(result.seed))
+    broken = next((result for result in ordered if result.ended != "finished"), None)
+    curves = [[epoch[figure] for epoch in r.figures if figure in epoch] for r in ordered]
+    best = [r.figures[r.best] for r in ordered if r.best is not None]
+    whole = len(best) == len(ordered)
+    return Outcome(
+        ended="finished" if broken is None else broken.ended,
+        score=statistics.fmean(epoch[figure] for epoch in best) if whole else None,
+        figures=_means(best) if whole else {},
+        curve=[statistics.fmean(points) for points in zip(*curves, strict=False)],
+        epochs=min(len(result.figures) for result in ordered),
+        seconds=sum(result.seconds for result in ordered),
+        reason="" if broken is None else broken.reason,
+    )
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: statistics.fmean(row[name] for row in rows) for name in rows[0]}
+
+
+def _judge(hunt: _Hunt, best: Known) -> Iterator[Finding]:
+    space = hunt.spaces[best.round]
+    listed = ", ".join(f"{name} {value}" for name, value in shown(space, best.drawn).items())
+    trials = [trial for trial in hunt.study.all() if trial.outcome is not None]
+    yield Finding(
+        check="search_winner",
+        verdict=Verdict.PASS,
+        measured=f"{hunt.figure} {hunt.sign * hunt.score(best):.4f} with {listed}",
+        expected=f"the best of {len(trials)} trials",
+        source=SOURCE,
+    )
+    yield _judge_boundary(hunt, best)
+    yield _judge_ends(trials)
+
+
+def _judge_boundary(hunt: _Hunt, best: Known) -> Finding:
+    """Whether better values may lie beyond the last ranges."""
+    space = hunt.spaces[best.round]
+    at = [_edge(path, space[path], best.drawn[path]) for path in space]
+    edges = [edge for edge in at if edge]
+    return Finding(
+        check="search_boundary",
+        verdict=Verdict.WARN if edges else Verdict.PASS,
+        measured=f"the best lies at the {'; the '.join(edges)}" if edges else "within its ranges",
+        expected="the best within its ranges",
+        advice="Better values may lie beyond: widen the range, or add a round, which does so."
+        if edges
+        else "",
+        source=SOURCE,
+    )
+
+
+def _edge(path: str, distribution: AnyDistribution, value: Any) -> str:
+    if isinstance(distribution, Choice):
+        return ""
+    place, (low, high) = distribution.position(value), distribution.ends
+    if place < EDGE:
+        return f"lower end of {path} ({low:.3g} ... {high:.3g})"
+    return f"upper end of {path} ({low:.3g} ... {high:.3g})" if place > 1 - EDGE else ""
+
+
+def _judge_ends(trials: Sequence[Known]) -> Finding:
+    """Whether most settings were of any use."""
+    ended = [trial.outcome.ended for trial in trials if trial.outcome is not None]
+    lost = [kind for kind in ended if kind in ("exploded", "stalled", "refused")]
+    many = len(lost) > MANY * len(ended)
+    counts = ", ".join(f"{lost.count(kind)} {kind}" for kind in dict.fromkeys(lost))
+    return Finding(
+        check="search_ends",
+        verdict=Verdict.WARN if many else Verdict.PASS,
+        measured=f"of {len(ended)} trials {counts or 'none lost'}",
+        expected=f"up to {MANY:.0%} lost",
+        advice="Narrow the ranges to where trials train, or leave out what can't be combined."
+        if many
+        else "",
+        source=SOURCE,
+    )
+
+
+def _judge_retraining(
+    hunt: _Hunt, best: Known, retrained: Sequence[JobResult]
+) -> Iterator[Finding]:
+    """Whether the winner holds what it promised, with other seeds and over the whole schedule."""
+    if not retrained:
+        return
+    scores = _scores(retrained, hunt.figure)
+    lost = len(retrained) - len(scores)
+    mean = statistics.fmean(scores) if scores else None
+    spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
+    promised = hunt.score(best)
+    worse = mean is not None and hunt.sign * mean < promised - max(2 * spread, 0.01 * abs(promised))
+    measured = "no seed came to an end" if mean is None else f"{mean:.4f} (sd {spread:.4f})"
+    yield Finding(
+        check="search_retrained",
+        verdict=Verdict.WARN if lost or worse else Verdict.PASS,
+        measured=f"{hunt.figure} {measured} over {len(retrained)} seeds of the whole schedule"
+        + (f", {lost} of them lost" if lost else ""),
+        expected=f"about the trial's own {hunt.sign * promised:.4f}",
+        advice="The trial was lucky, or its settings don't suit the whole schedule: raise "
+        "search.seeds, or search with the epochs that you train for."
+        if lost or worse
+        else "",
+        source=SOURCE,
+    )
+
+
+def _scores(results: Sequence[JobResult], figure: str) -> list[float]:
+    return [
+        result.figures[result.best][figure]
+        for result in results
+        if result.best is not None and result.ended == "finished"
+    ]
+
+
+def _retraining(hunt: _Hunt, retrained: Sequence[JobResult]) -> dict[str, Any]:
+    if not retrained:
+        return {}
+    scores = _scores(retrained, hunt.figure)
+    rows: list[Mapping[str, Any]] = [
+        {"seed": result.seed, "ended": result.ended}
+        | (dict(result.figures[result.best]) if result.best is not None else {})
+        for result in retrained
+    ]
+    found: dict[str, Any] = {"retrained": rows}
+    if scores:
+        found["retrained_mean"] = statistics.fmean(scores)
+        found["retrained_sd"] = statistics.stdev(scores) if len(scores) > 1 else None
+    return found
+
+
+def _no_rate() -> Finding:
+    return Finding(
+        check="learning_rate",
+        verdict=Verdict.FAIL,
+        measured="none: the lr_probe stage found no rate at which the loss falls",
+        expected="a learning rate",
+        advice="Give optimizer.lr a number, or name it in search.space.",
+        source=SOURCE,
+    )
+
+
+def _nothing(hunt: _Hunt) -> Finding:
+    trials = [trial.outcome for trial in hunt.study.all() if trial.outcome is not None]
+    kinds = [outcome.ended for outcome in trials]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    reason = next((outcome.reason for outcome in trials if outcome.reason), "")
+    return Finding(
+        check="search_winner",
+        verdict=Verdict.FAIL,
+        measured=f"no trial came to its end: {counts or 'none was trained'}"
+        + (f" ({reason})" if reason else ""),
+        expected="at least one",
+        advice="Draw from lower learning rates and weaker regularization, or give it more minutes.",
+        source=SOURCE,
+    )

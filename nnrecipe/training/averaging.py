@@ -84,6 +84,11 @@ class Average:
         return self._trained
 
     @property
+    def follows_steps(self) -> bool:
+        """Whether `after_step` has to see the weights of every step."""
+        return False
+
+    @property
     def needs_statistics(self) -> bool:
         """Whether the model's running statistics are not those of its weights."""
         return False
@@ -135,6 +140,11 @@ class StepAverage(_Copy):
     def __init__(self, model: nn.Module, *, decay: float, warmup: bool) -> None:
         super().__init__(model, statistics=True)
         self._decay, self._warmup = decay, warmup
+
+    @property
+    def follows_steps(self) -> bool:
+        """It does."""
+        return True
 
     def after_step(self) -> None:
         """Take in the weights and the running statistics."""

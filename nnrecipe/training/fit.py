@@ -121,7 +121,7 @@ def fit(
         start = Snapshot(setup) if setup.monitor_every else None
         seed_everything(seed, "epoch", epoch)
         sums = _Sums()
-        batches = _batches(data, training, seed, epoch)
+        batches = epoch_batches(data, training, seed, epoch)
         for step in train_steps(setup, batches, first_step=first_step):
             sums.add(step)
             average.after_step()
@@ -130,18 +130,18 @@ def fit(
                 break
         loss, accuracy, penalty = sums.means()
         broken = sums.first_non_finite()
-        if broken is None and not _has_finite_weights(setup.model):
+        if broken is None and not has_finite_weights(setup.model):
             broken = len(sums.sizes)  # the next step's loss would be
         validation, origin = None, None
         if broken is None:
             average.after_epoch(epoch)
             if average.needs_statistics:
-                again = _batches(data, training, seed, epoch)
+                again = epoch_batches(data, training, seed, epoch)
                 recompute_statistics(average.model, again, precision=setup.precision)
             validation = validate(setup, average.model, data)
         elif start is not None:
             seed_everything(seed, "epoch", epoch)
-            again = _batches(data, training, seed, epoch)
+            again = epoch_batches(data, training, seed, epoch)
             origin = _origin(setup, start, again, first_step=first_step, broken=broken)
         record = EpochRecord(
             epoch=epoch,
@@ -178,13 +178,16 @@ def _origin(
     return found
 
 
-def _has_finite_weights(model: nn.Module) -> bool:
+def has_finite_weights(model: nn.Module) -> bool:
     """Whether all parameters are finite; one synchronisation."""
     finite = [torch.isfinite(parameter).all() for parameter in model.parameters()]
     return not finite or bool(torch.stack(finite).all())
 
 
-def _batches(data: DataBundle, training: TrainingSpec, seed: int, epoch: int) -> Iterator[Batch]:
+def epoch_batches(
+    data: DataBundle, training: TrainingSpec, seed: int, epoch: int
+) -> Iterator[Batch]:
+    """The batches of an epoch, in the order and with the augmentation that are its own."""
     return data.training_batches(
         training.batch_size, generator=generator(seed, "order", epoch), shuffle=training.shuffle
     )

@@ -1,0 +1,180 @@
+"""A search's trials on disk, in Optuna's journal: what was drawn, and what came of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnrecipe.core.errors import UserError
+from nnrecipe.training.search.distributions import Drawn
+from nnrecipe.training.search.kinds import AnySearch, Space
+from nnrecipe.training.search.trial import Ended
+
+if TYPE_CHECKING:
+    import optuna
+
+STUDY = "search"
+ROUND, RESULT = "round", "result"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to, over its seeds.
+
+    `score` is the mean of the figure that trials are judged by, None where no seed has one;
+    `figures` are the means of the best epochs' figures, and `curve` those of the judged figure
+    after each epoch that all seeds reached. `seconds` are summed.
+    """
+
+    ended: Ended
+    score: float | None
+    figures: Mapping[str, float]
+    curve: Sequence[float]
+    epochs: int
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A trial in the journal; `outcome` is None while it is in training, or was when killed."""
+
+    number: int
+    round: int
+    drawn: Mapping[str, Drawn]
+    outcome: Outcome | None
+
+
+class Study:
+    """Draws trials and keeps them, each on disk before the call returns.
+
+    A file that is there already is gone on with. What is drawn depends on the seed, on the trial's
+    number and, for tpe, on the outcomes before it, never on when the search was interrupted.
+    """
+
+    def __init__(self, path: Path, spec: AnySearch, *, seed: int, maximize: bool) -> None:
+        """Raises `UserError` if the file is no journal."""
+        self._spec, self._seed, self._path = spec, seed, path
+        with _quiet():
+            import optuna
+            from optuna.storages import JournalStorage
+            from optuna.storages.journal import JournalFileBackend
+
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
+            try:
+                self._storage = JournalStorage(JournalFileBackend(str(path)))
+                self._study = optuna.create_study(
+                    storage=self._storage,
+                    study_name=STUDY,
+                    direction="maximize" if maximize else "minimize",
+                    load_if_exists=True,
+                )
+            except (ValueError, KeyError, UnicodeDecodeError) as error:
+                raise UserError(f"{path}: is no search's journal: move it away") from error
+
+    def trials(self, round_number: int) -> list[Known]:
+        """The trials of a round that are known, in the order of their numbers."""
+        return [trial for trial in self.all() if trial.round == round_number]
+
+    def all(self) -> list[Known]:
+        """All trials that are known."""
+        found = self._study.get_trials(deepcopy=False)
+        return [_known(trial) for trial in found if ROUND in trial.user_attrs]
+
+    def draw(self, round_number: int, space: Space, count: int) -> None:
+        """Draw trials of a round until it has `count`; a grid may have fewer."""
+        grid = self._spec.grid(space, count)
+        wanted = count if grid is None else len(grid)
+        optunas = {path: distribution.optuna() for path, distribution in space.items()}
+        have = len(self.trials(round_number))
+        for place in range(have, wanted):
+            number = len(self._study.get_trials(deepcopy=False))
+            with _quiet():
+                self._study.sampler = self._spec.sampler(self._seed, number)
+                if grid is not None:
+                    self._study.enqueue_trial(dict(grid[place]))
+                trial = self._study.ask(optunas)
+            trial.set_user_attr(ROUND, round_number)
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        """Keep what a trial came to."""
+        from optuna.trial import TrialState
+
+        study = self._storage.get_study_id_from_name(STUDY)
+        trial = self._storage.get_trial_id_from_study_id_trial_number(study, number)
+        self._storage.set_trial_user_attr(trial, RESULT, _plain(outcome))
+        whole = outcome.ended == "finished" and outcome.score is not None
+        state = TrialState.COMPLETE if whole else TrialState.PRUNED
+        with _quiet():
+            self._study.tell(number, outcome.score if whole else None, state=state)
+
+    def importance(self) -> dict[str, float]:
+        """Each path's share in what makes the finished trials differ (fANOVA); {} of too few."""
+        from optuna.trial import TrialState
+
+        done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        scores = {trial.value for trial in done}
+        if len(done) < FEWEST or len(scores) < 2:
+            return {}
+        with _quiet():
+            from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+            evaluator = FanovaImportanceEvaluator(seed=self._seed)
+            return dict(get_param_importances(self._study, evaluator=evaluator))
+
+
+FEWEST = 8
+"""Finished trials from which importances are told."""
+
+
+def settings(space: Space, drawn: Mapping[str, Drawn]) -> dict[str, Any]:
+    """The config's values, by path, of what was drawn."""
+    return {path: space[path].setting(value) for path, value in drawn.items()}  # type: ignore[arg-type]
+
+
+def names(space: Space) -> dict[str, str]:
+    """What each path is called: its own name, or its last word where that is no other's."""
+    short = {path: d.name or path.rpartition(".")[2] for path, d in space.items()}
+    words = list(short.values())
+    return {path: word if words.count(word) == 1 else path for path, word in short.items()}
+
+
+def shown(space: Space, drawn: Mapping[str, Drawn]) -> dict[str, str]:
+    """What was drawn, as it is shown, by name."""
+    called = names(space)
+    return {called[path]: space[path].text(value) for path, value in drawn.items()}  # type: ignore[arg-type]
+
+
+def _known(trial: optuna.trial.FrozenTrial) -> Known:
+    result = trial.user_attrs.get(RESULT)
+    ended = result is not None and trial.state.is_finished()
+    return Known(
+        number=trial.number,
+        round=trial.user_attrs[ROUND],
+        drawn=trial.params,
+        outcome=Outcome(**(result or {})) if ended else None,
+    )
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "ended": outcome.ended,
+        "score": outcome.score,
+        "figures": dict(outcome.figures),
+        "curve": list(outcome.curve),
+        "epochs": outcome.epochs,
+        "seconds": outcome.seconds,
+        "reason": outcome.reason,
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's remarks on which of its parts are experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -37,7 +37,7 @@ FAMILIES = {
     ),
     "engines": (
         "search: {kind: grid, engine: ray, space: {data.limit: {kind: int, low: 9, high: 99}}}",
-        "search={kind: grid, engine: process, space: {data.limit: {kind: int, low: 9, high: 99}}}",
+        "search={kind: grid, engine: ray, space: {data.limit: {kind: int, low: 9, high: 99}}}",
     ),
     "ensembles": ("ensemble: {kind: members, size: 5}", "ensemble=members"),
     "regularization": ("regularization: {l2: 1e-4}", "regularization.l2=1e-4"),

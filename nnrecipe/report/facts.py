@@ -11,7 +11,7 @@ from nnrecipe.report.wording import clean, metric, number, spoken
 MOST_LISTED = 12
 MOST_ROWS = 200
 MOST_OPEN_ROWS = 12
-FOLDED = frozenset({"ladder", "history", "layers", "experiments"})
+FOLDED = frozenset({"ladder", "history", "layers", "experiments", "all_trials"})
 """Tables of figures that stand in a chart as well."""
 LONGEST_VALUE = 400
 SEPARATOR = " \N{MIDDLE DOT} "  # commas stand within figures

@@ -23,6 +23,7 @@ from nnrecipe.report.drawing import (
 )
 from nnrecipe.report.experiments import experiment_plots
 from nnrecipe.report.landmarks import Landmarks
+from nnrecipe.report.search_plots import search_plots
 from nnrecipe.report.signals import signal_plots
 from nnrecipe.report.store import replace_file
 from nnrecipe.report.wording import clean, counted, number
@@ -34,7 +35,7 @@ PLOTS_FOLDER = "plots"
 BANDS = {"too low": INK, "good": GOOD, "unstable": BAD, "exploding": BAD}
 MOST_WRITTEN_CELLS = 12
 """A confusion matrix of more classes shows shades without figures."""
-DRAWN_FACTS = frozenset({"losses", "confusion", "classes", "histograms", "compared"})
+DRAWN_FACTS = frozenset({"losses", "confusion", "classes", "histograms", "compared", "scales"})
 """Facts that a chart says all of."""
 
 
@@ -48,6 +49,8 @@ def draw_plots(report: Report, metrics: Metrics) -> list[Plot]:
             plots += overfit_plots(stage.facts)
         elif stage.stage == "lr_probe":
             plots += ladder_plots(stage.facts)
+        elif stage.stage == "search":
+            plots += search_plots(stage.facts)
         elif stage.stage == "evaluate":
             plots += confusion_plots(stage.facts)
         elif stage.stage == "diagnosis":

@@ -271,11 +271,25 @@ class _Hunt:
             "ended": {kind: ended.count(kind) for kind in dict.fromkeys(ended)},
             "out_of_time": self.cut,
             "best": [self._row(trial) for trial in finished[:LISTED]],
-            "ranges": [change.text() for changes in self.changes for change in changes],
-            "importance": self.study.importance(),
+            "ranges": [
+                {"round": number, **change.facts()}
+                for number, changes in enumerate(self.changes, start=2)
+                for change in changes
+            ],
+            "importance": self._importance(),
+            "scales": self._scales(),
             "all_trials": [self._row(trial) for trial in trials if trial.outcome is not None],
             "epochs": [part.epochs for part in self.spec.rounds],
         }
+
+    def _importance(self) -> dict[str, float]:
+        called = names(self.spec.space)
+        return {called[path]: share for path, share in self.study.importance(self.spaces).items()}
+
+    def _scales(self) -> dict[str, str]:
+        """How each setting's axis is to be drawn."""
+        called = names(self.spec.space)
+        return {called[path]: spec.scale for path, spec in self.spec.space.items()}
 
     def _row(self, trial: Known) -> dict[str, Any]:
         assert trial.outcome is not None, "it has ended"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,6 +18,7 @@ LOW, HIGH = "the lowest value", "the highest value"
 NAME = "what the value is called in output; null: the last word of its path"
 FACTOR = "the config's value is this times the one that is drawn and shown"
 Whole = Annotated[int, Field(strict=True, ge=-MOST, le=MOST)]
+Scale = Literal["log", "linear", "choice"]
 Label = Annotated[str, Field(min_length=1, max_length=40)]
 
 
@@ -36,6 +38,11 @@ class _Range(Spec):
     @property
     def ends(self) -> tuple[float, float]:
         """The lowest and the highest value."""
+        raise NotImplementedError
+
+    @property
+    def scale(self) -> Scale:
+        """On which the values are uniform."""
         raise NotImplementedError
 
     def scaled(self, value: float) -> float:
@@ -75,6 +82,11 @@ class LogUniform(_Range):
     def unscaled(self, value: float) -> float:
         """Ten to the power."""
         return float(10.0**value)
+
+    @property
+    def scale(self) -> Scale:
+        """The axis that shows them evenly."""
+        return "log"
 
     def between(self, low: float, high: float) -> Self:
         """The same with other ends, kept to three digits."""
@@ -119,6 +131,11 @@ class Uniform(_Range):
     def ends(self) -> tuple[float, float]:
         """As they are given."""
         return self.low, self.high
+
+    @property
+    def scale(self) -> Scale:
+        """The axis that shows them evenly."""
+        return "linear"
 
     def between(self, low: float, high: float) -> Self:
         """The same with other ends, kept to three digits."""
@@ -174,6 +191,11 @@ class IntUniform(_Range):
         """The way back."""
         return float(10.0**value) if self.log else value
 
+    @property
+    def scale(self) -> Scale:
+        """The axis that shows them evenly."""
+        return "log" if self.log else "linear"
+
     def between(self, low: float, high: float) -> Self:
         """The same with the whole numbers that enclose the ends, at least two."""
         least = math.floor(low + 1e-9)
@@ -223,6 +245,11 @@ class Choice(Spec):
         """The values as JSON, by which they are drawn and kept."""
         return [json.dumps(value, sort_keys=True) for value in self.values]
 
+    @property
+    def scale(self) -> Scale:
+        """None: they have no order."""
+        return "choice"
+
     def among(self, texts: list[str]) -> Self:
         """The same with only these of its values."""
         kept = [v for v, text in zip(self.values, self.texts, strict=True) if text in texts]
@@ -268,3 +295,12 @@ def _grid(spec: _Range, points: int) -> list[float]:
 
 def _short(value: float) -> float:
     return float(f"{value:.3g}")
+
+
+def hull(distributions: Sequence[AnyDistribution]) -> AnyDistribution:
+    """One that holds the values of all, which are a path's in the rounds of a search."""
+    first, *_ = distributions
+    if isinstance(first, Choice):
+        return first  # later rounds have fewer of its values
+    ends = [end for d in distributions if not isinstance(d, Choice) for end in d.ends]
+    return first.model_copy(update={"low": min(ends), "high": max(ends)})

@@ -42,15 +42,30 @@ class Change:
     widened: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
 
+    @property
+    def remark(self) -> str:
+        """What there is to say of its ends."""
+        found = []
+        if self.widened:
+            found.append(f"wider at the {' and the '.join(self.widened)}: the best lies there")
+        if self.held:
+            ends = " and the ".join(self.held)
+            found.append(f"the best lies at the {ends}, beyond which the config takes no value")
+        return "; ".join(found)
+
+    def facts(self) -> dict[str, str]:
+        """As a row of a table."""
+        return {
+            "setting": self.path,
+            "before": _shown(self.before),
+            "after": _shown(self.after),
+            "remark": self.remark,
+        }
+
     def text(self) -> str:
         """In a line."""
         told = f"{self.path}: {_shown(self.before)} -> {_shown(self.after)}"
-        if self.widened:
-            told += f", wider at the {' and the '.join(self.widened)}: the best lies there"
-        if self.held:
-            ends = " and the ".join(self.held)
-            told += f"; the best lies at the {ends}, beyond which the config takes no value"
-        return told
+        return f"{told}, {self.remark}" if self.remark else told
 
 
 def next_space(space: Space, trials: Sequence[Ranked], admits: Admits) -> list[Change]:

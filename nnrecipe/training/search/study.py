@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.training.search.distributions import Drawn
+from nnrecipe.training.search.distributions import Drawn, hull
 from nnrecipe.training.search.kinds import AnySearch, Space
 from nnrecipe.training.search.trial import Ended
 
@@ -112,19 +112,38 @@ class Study:
         with _quiet():
             self._study.tell(number, outcome.score if whole else None, state=state)
 
-    def importance(self) -> dict[str, float]:
-        """Each path's share in what makes the finished trials differ (fANOVA); {} of too few."""
-        from optuna.trial import TrialState
+    def importance(self, spaces: Sequence[Space]) -> dict[str, float]:
+        """Each path's share in what makes the finished trials differ; {} of too few.
 
-        done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        scores = {trial.value for trial in done}
+        `spaces` are those of the rounds. Functional ANOVA (Hutter et al. 2014), over the ranges
+        that hold all rounds' values: Optuna itself leaves out a path whose range has changed.
+        """
+        done = [trial for trial in self.all() if _scored(trial)]
+        scores = {trial.outcome.score for trial in done if trial.outcome is not None}
         if len(done) < FEWEST or len(scores) < 2:
             return {}
+        whole = {path: hull([space[path] for space in spaces]).optuna() for path in spaces[0]}
         with _quiet():
+            import optuna
             from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
+            study = optuna.create_study(direction=self._study.direction)
+            for trial in done:
+                assert trial.outcome is not None, "it is finished"
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params=dict(trial.drawn),
+                        distributions=whole,
+                        value=trial.outcome.score,
+                    )
+                )
             evaluator = FanovaImportanceEvaluator(seed=self._seed)
-            return dict(get_param_importances(self._study, evaluator=evaluator))
+            return dict(get_param_importances(study, evaluator=evaluator))
+
+
+def _scored(trial: Known) -> bool:
+    outcome = trial.outcome
+    return outcome is not None and outcome.ended == "finished" and outcome.score is not None
 
 
 FEWEST = 8

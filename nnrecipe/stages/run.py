@@ -15,6 +15,7 @@ from nnrecipe.core.progress import Progress
 from nnrecipe.core.source_lines import OwnCode
 from nnrecipe.regularization import EarlyStopping
 from nnrecipe.schedulers import Multiplier, Scheduler
+from nnrecipe.stages.kept import Kept
 from nnrecipe.training import TrainingSpec
 from nnrecipe.training.ensembles import EnsembleSpec, NoEnsemble
 
@@ -38,6 +39,8 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)
     suggested_rate: float | None = None
     ensemble: EnsembleSpec = field(default_factory=NoEnsemble)
+    kept: Kept | None = None
+    """The training to go on with, in a run that was cut off in it."""
     length_known: bool = True
     """Whether `training.epochs` is anybody's plan, rather than a default."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nnrecipe.arguments import AnyOrder, names, numbers
-from nnrecipe.exits import exit_code
+from nnrecipe.exits import exit_code, stoppable
 from nnrecipe.recipe.catalogue import FAMILIES, print_family
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ FAST = ("training.epochs=1", "data.limit=2000", "scheduler.warmup=0")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 (a check failed), 2 (user), 3 (us) or 130."""
+    """Run a command and return its exit code: 0, 1 (a check failed), 2 (user), 3 (us), 130, 143."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        with cli.make_context("nnrecipe", arguments) as context:
+        with stoppable(), cli.make_context("nnrecipe", arguments) as context:
             code: int | None = cli.invoke(context)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt, SystemExit) as stop:
@@ -116,6 +116,24 @@ def run(
     if vary or seeds:
         return run_plans(plans, folder, stages=stages, keep_going=keep_going)
     outcome = run_one(loaded, folder, stages=stages, keep_going=keep_going)
+    print_report(outcome.report, outcome.folder)
+    return outcome.report.exit_code
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN", type=_PATH)
+def resume(folder: Path) -> int:
+    """Go on with a run that was cut off.
+
+    RUN is the folder of a run that was killed, interrupted or ended in an error, at any moment. It
+    ends as if it had never stopped: stages that had ended are not walked again, and the training
+    goes on after its last whole epoch. Call it from the folder in which the run was started, if
+    its config has relative paths.
+    """
+    from nnrecipe.grid import resume_one
+    from nnrecipe.report import print_report
+
+    outcome = resume_one(folder)
     print_report(outcome.report, outcome.folder)
     return outcome.report.exit_code
 

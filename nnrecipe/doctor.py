@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, count
@@ -15,8 +14,8 @@ from nnrecipe.checkup.examine import diagnose
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.report import Report
 from nnrecipe.core.table import aligned
-from nnrecipe.core.targets import call_target, search_also
-from nnrecipe.recipe import LoadedRecipe, Recipe, load
+from nnrecipe.core.targets import call_target
+from nnrecipe.recipe import LoadedRecipe, Recipe, load, load_kept
 from nnrecipe.recipe.repairs import to_apply, with_repairs
 from nnrecipe.report import print_causes, read_report
 from nnrecipe.report.store import CONFIG_FILE
@@ -27,8 +26,6 @@ REPAIRED, TRIALS = "config.repaired", "doctor"
 SHORT_EPOCHS, SHORT_LIMIT = 3, 2000
 """A short run has this many epochs of this many training examples, or fewer if the run had."""
 MOST_EPOCHS = 12
-_GIVEN = re.compile(r"^# --- (.+)$", re.MULTILINE)
-"""How a run's config names the files that it was made from."""
 RETURNS = "must return the arguments of nnrecipe.diagnose, as a tuple or a dict"
 
 
@@ -64,13 +61,7 @@ class Patient:
 def admit(folder: Path) -> Patient:
     """Read a run's report and config. Raises `UserError` if it isn't a run, or can't be loaded."""
     report = read_report(folder)
-    config = folder / CONFIG_FILE
-    if not config.is_file():
-        raise UserError(f"{folder}: no {CONFIG_FILE}: name the folder of a run")
-    for file in _GIVEN.findall(config.read_text(encoding="utf-8", errors="replace")):
-        if Path(file).is_file():  # the user's own modules lie beside it
-            search_also(Path(file).parent)
-    loaded = load(config)
+    loaded = load_kept(folder / CONFIG_FILE)
     return Patient(folder, with_repairs(report, loaded.recipe), loaded)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
 import tempfile
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -15,6 +20,43 @@ from nnrecipe.core.errors import RecipeError, UserError
 
 Stop = Exception | KeyboardInterrupt | SystemExit
 """What ends a command before its end."""
+
+NO_FAULT_OF_OURS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+"""Of a disk: full, over the quota, read-only, broken, or a file that may not be so large."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that asks the process to end, SIGINT or SIGTERM."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """A block that SIGINT and SIGTERM end by `Stopped`; the second ends the process at once.
+
+    What is written when it comes is always the old file or the new one, so nothing is lost by that.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Crash(Exception):  # noqa: N818 - what it wraps is the error
@@ -26,13 +68,13 @@ class Crash(Exception):  # noqa: N818 - what it wraps is the error
 
 
 def exit_code(stop: Stop, arguments: Sequence[str]) -> int:
-    """Say on the terminal what ended the command: 2 (the user's to mend), 3 (ours) or 130."""
+    """Say on the terminal what ended the command: 2 (the user's to mend), 3 (ours), 130 or 143."""
     match stop:
         case click.exceptions.Exit():
             return stop.exit_code
         case click.Abort() | KeyboardInterrupt():
             click.echo("interrupted", err=True)
-            return 130
+            return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
         case click.ClickException():
             stop.show()
             return 2
@@ -41,6 +83,9 @@ def exit_code(stop: Stop, arguments: Sequence[str]) -> int:
         case BrokenPipeError():  # the reader of a pipe has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
+        case OSError() if stop.errno in NO_FAULT_OF_OURS:
+            remedy = "see to the disk; `nnrecipe resume` goes on with a run"
+            return _complain(UserError(f"{stop.filename or 'a file'}: {stop.strerror}: {remedy}"))
         case SystemExit():
             if isinstance(stop.__context__, BrokenPipeError):  # rich does so when a reader leaves
                 return 130

@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from nnrecipe.core.errors import Problem, RecipeError, UserError
-from nnrecipe.exits import Crash, exit_code
+from nnrecipe.core.progress import Progress
+from nnrecipe.exits import NO_FAULT_OF_OURS, Crash, exit_code
 from nnrecipe.recipe import LoadedRecipe
 from nnrecipe.recipe.problems import ClashError
 from nnrecipe.recipe.variations import Cell
@@ -20,7 +21,7 @@ from nnrecipe.report.compare import show_comparison
 from nnrecipe.report.grid_file import GRID_FILE, Grid, GridCell, PlannedRun, write_grid
 from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE
 from nnrecipe.report.wording import clean, headline
-from nnrecipe.runner import Outcome, run_recipe
+from nnrecipe.runner import Outcome, resume_run, run_recipe
 
 USERS = 2
 """The exit code of what is the user's to mend."""
@@ -123,18 +124,41 @@ def run_one(
     loaded: LoadedRecipe, folder: Path, *, stages: Sequence[str] | None, keep_going: bool
 ) -> Outcome:
     """Walk one recipe, and show how far it is. Raises `UserError`, or `Crash` for what is ours."""
+    with _at_work(folder) as progress:
+        return run_recipe(
+            loaded.recipe,
+            output=folder,
+            stages=stages,
+            keep_going=keep_going,
+            progress=progress,
+            source=loaded.record,
+        )
+
+
+def resume_one(folder: Path) -> Outcome:
+    """Go on with one run as `run_one` began it. Raises `UserError` or `Crash`."""
+    if (folder / GRID_FILE).is_file():
+        raise UserError(f"{folder}: holds several runs: name the folder of one that was cut off")
+    with _at_work(folder) as progress:
+        return resume_run(folder, progress=progress)
+
+
+@contextlib.contextmanager
+def _at_work(folder: Path) -> Iterator[Progress]:
+    """A block that works on a run: shows how far it is, and says what is to be done if it stops."""
     try:
         with terminal_progress() as progress:
-            return run_recipe(
-                loaded.recipe,
-                output=folder,
-                stages=stages,
-                keep_going=keep_going,
-                progress=progress,
-                source=loaded.record,
-            )
+            yield progress
     except UserError:
         raise
+    except KeyboardInterrupt:
+        if (folder / CONFIG_FILE).is_file():
+            click.echo(f"go on with: nnrecipe resume {folder}", err=True)
+        raise
+    except OSError as error:
+        if error.errno in NO_FAULT_OF_OURS:
+            raise
+        raise Crash(error, folder) from error
     except Exception as error:
         raise Crash(error, folder) from error
 
@@ -147,6 +171,8 @@ def _attempt(
         outcome = run_one(loaded, folder, stages=stages, keep_going=keep_going)
     except UserError as error:
         return exit_code(error, sys.argv[1:]), clean(f"refused: {error}")
+    except OSError as error:
+        return exit_code(error, sys.argv[1:]), clean(f"stopped: {error}")
     except Crash as crash:
         kind = type(crash.error).__name__
         reason = clean(f"crashed: {kind}: {crash}".removesuffix(": "), limit=LONGEST_REASON)

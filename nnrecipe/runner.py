@@ -8,7 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
@@ -27,17 +27,24 @@ from nnrecipe.core.report import Report
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.source_lines import OwnCode
 from nnrecipe.core.targets import describe, import_target, is_torchs, is_users_fault
-from nnrecipe.recipe import Recipe, load
+from nnrecipe.recipe import Recipe, load, load_kept
 from nnrecipe.recipe.bench import make_bench
 from nnrecipe.recipe.repairs import with_repairs
 from nnrecipe.report import markdown, write_html, write_report
-from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE
+from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE, read_report, replace_file
+from nnrecipe.resumption import Saved, fingerprint, locked, read_saved, take_up
 from nnrecipe.stages import Run
+from nnrecipe.stages.kept import Kept
+from nnrecipe.stages.search import take_winner
 from nnrecipe.stages.walk import walk
 from nnrecipe.training.search import NoSearch
 from nnrecipe.training.steps import train_steps
 from nnrecipe.training.threads import fastest, using_threads
 from nnrecipe.trials import search_tools
+
+ENVIRONMENT_FILE = "environment.json"
+PACKAGES = ("nnrecipe", "torch", "torchvision", "numpy", "pydantic", "scikit-learn")
+"""The packages whose versions a run keeps."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +95,44 @@ def run_recipe(
     Raises `UserError`, also for mistakes in the user's own modules, with their file and line.
     """
     progress = progress or Silence()
-    chosen = _chosen(recipe, stages)
-    device = pick_device(recipe.device)
+    _chosen(recipe, stages)  # refuses what can't be walked before there is a folder
     folder = _make_folder(output or default_folder(recipe))
-    _record(recipe, folder, source=source)
+    with locked(folder):
+        _refuse_taken(folder)
+        names = None if stages is None else tuple(stages)
+        saved = Saved(stages=names, keep_going=keep_going, recipe=fingerprint(recipe))
+        saved.write(folder)
+        _record(recipe, folder, source=source)
+        return _carry_on(recipe, folder, saved, progress=progress)
+
+
+def resume_run(folder: Path, *, progress: Progress | None = None) -> Outcome:
+    """Go on with a run that was cut off at any moment; it ends as if nothing had happened.
+
+    A run that is complete stays as it is. Raises `UserError` as `run_recipe` does, and if the
+    folder holds no run, another process works in it, or its config was changed.
+    """
+    progress = progress or Silence()
+    saved = read_saved(folder)
+    with locked(folder):
+        saved = read_saved(folder)
+        recipe = load_kept(folder / CONFIG_FILE).recipe
+        if fingerprint(recipe) != saved.recipe:
+            remedy = "put it back, or run it as a new run"
+            raise UserError(f"{folder / CONFIG_FILE}: changed since the run began: {remedy}")
+        if saved.complete:
+            progress.say(f"{folder}: complete, nothing is left to do")
+            return Outcome(report=read_report(folder), folder=folder)
+        say = progress.say
+        saved, kept = take_up(saved, folder, device=pick_device(recipe.device), say=say)
+        return _carry_on(recipe, folder, saved, kept=kept, progress=progress)
+
+
+def _carry_on(
+    recipe: Recipe, folder: Path, saved: Saved, *, progress: Progress, kept: Kept | None = None
+) -> Outcome:
+    """Walk the stages that are not walked yet, in a folder that is ours."""
+    chosen, device = _chosen(recipe, saved.stages), pick_device(recipe.device)
     with (
         isolated_rng(recipe.seed, "run"),
         _users_mistakes(recipe),
@@ -101,18 +142,32 @@ def run_recipe(
         for key, target in _targets(recipe):
             progress.say(f"your code as {key}: {target}")
         run = _prepare(recipe, device, folder, logbook, progress)
-        threads = _threads(run)
-        _write(folder / "environment.json", json.dumps(_environment(device, threads), indent=1))
+        run.results = [done.result for done in saved.walked]
+        if saved.walked:
+            run.metrics = dict(saved.walked[-1].metrics)
+            run.suggested_rate = saved.walked[-1].suggested_rate
+        take_winner(run)
+        run.kept = kept
+        threads = _environment(run)
         if any(stage.kind == "train" for stage in chosen):
             _ = run.snapshot_steps  # what the schedule can't do is told before anything is computed
         try:
             with using_threads(threads):
-                report = _walk(recipe, run, chosen, keep_going=keep_going)
+                for _ in walk(run, chosen, gates=() if saved.keep_going else _gates(recipe)):
+                    write_report(_report(recipe, run), folder)
+                    saved = saved.after(run)
+                    saved.write(folder)
         finally:
             if run.results:
                 write_html(folder)
+        report = _report(recipe, run)
         logbook.text("report", markdown(report))
+    replace(saved, complete=True).write(folder)
     return Outcome(report=report, folder=folder)
+
+
+def _report(recipe: Recipe, run: Run) -> Report:
+    return with_repairs(Report.of(recipe.name, run.results, run.metrics), recipe)
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -128,7 +183,7 @@ def _prepare(
 ) -> Run:
     """Load the data and lay out the bench; the indices of the splits are saved."""
     data = recipe.data.build(device=device, seed=recipe.seed, workers=recipe.training.workers)
-    _write(folder / "splits.json", json.dumps(data.indices))
+    replace_file(folder / "splits.json", json.dumps(data.indices) + "\n")
     bench = make_bench(recipe, data, device=device)
     return Run(
         bench=bench,
@@ -182,15 +237,6 @@ def _steps_of(run: Run) -> Callable[[], object]:
                 pass
 
     return step
-
-
-def _walk(recipe: Recipe, run: Run, stages: Sequence[Any], *, keep_going: bool) -> Report:
-    """Run the stages in turn, and bring `report.json` up to date after each."""
-    report = Report.of(recipe.name, (), {})
-    for _ in walk(run, stages, gates=() if keep_going else _gates(recipe)):
-        report = with_repairs(Report.of(recipe.name, run.results, run.metrics), recipe)
-        write_report(report, run.folder)
-    return report
 
 
 def _gates(recipe: Recipe) -> list[str]:
@@ -254,10 +300,14 @@ def _origins(bench: Bench) -> Iterator[object]:
         yield origin
 
 
-def _make_folder(folder: Path) -> Path:
-    """Make the run folder. Raises `UserError` if it already holds a run or can't be made."""
+def _refuse_taken(folder: Path) -> None:
     if (folder / REPORT_FILE).exists() or (folder / CONFIG_FILE).exists():
         raise UserError(f"--output {folder}: holds a run already: choose another folder")
+
+
+def _make_folder(folder: Path) -> Path:
+    """Make the run folder. Raises `UserError` if it already holds a run or can't be made."""
+    _refuse_taken(folder)
     try:
         for name in ("", "plots", "checkpoints"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -267,26 +317,33 @@ def _make_folder(folder: Path) -> Path:
 
 
 def _record(recipe: Recipe, folder: Path, *, source: str) -> None:
-    """Keep the config."""
+    """Keep the config, which makes the folder a run's."""
     resolved = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-    _write(folder / CONFIG_FILE, source or resolved)
+    replace_file(folder / CONFIG_FILE, (source or resolved).rstrip("\n") + "\n")
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text + ("" if text.endswith("\n") else "\n"), encoding="utf-8")
+def _environment(run: Run) -> int:
+    """The CPU threads to compute with; keeps what may make a recipe come out differently elsewhere.
 
-
-def _environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """What may make the same recipe come out differently elsewhere."""
-    packages = ("nnrecipe", "torch", "torchvision", "numpy", "pydantic", "scikit-learn")
-    return {
+    A run that goes on has the threads that it had, and is told what else is different now.
+    """
+    path = run.folder / ENVIRONMENT_FILE
+    here: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version(name) for name in packages},
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "packages": {name: version(name) for name in PACKAGES},
+        "device": torch.cuda.get_device_name() if run.device.type == "cuda" else "cpu",
         "cpus": os.cpu_count(),
-        "threads": threads,
     }
+    if not path.exists():
+        here["threads"] = _threads(run)
+        replace_file(path, json.dumps(here, indent=1) + "\n")
+        return int(here["threads"])
+    before = json.loads(path.read_text(encoding="utf-8"))
+    for name in here:
+        if here[name] != before.get(name):
+            run.progress.say(f"{name} was {before.get(name)}, is {here[name]}: digits may differ")
+    return int(before["threads"])
 
 
 @contextlib.contextmanager

@@ -26,7 +26,8 @@ from nnrecipe.training.compilation import has_compiler
 
 COMMAND = [sys.executable, "-m", "nnrecipe"]
 COMMANDS = [
-    "run", "validate", "ls", "cp", "cat", "schema", "summary", "report", "compare", "dashboard",
+    "run", "resume", "validate", "ls", "cp", "cat", "schema", "summary", "report", "compare",
+    "dashboard",
 ]  # fmt: skip
 TINY = "data: {kind: digits, limit: 100}\narchitecture: {kind: mlp, widths: [4]}\nname: tiny\n"
 

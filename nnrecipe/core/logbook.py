@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 METRICS_FILE = "metrics.jsonl"
 BOARD_FOLDER = "tensorboard"
 SPLITS = ("train", "val")
+
+Mark = dict[str, int]
+"""How far a diary has come: the sizes of its files in bytes, by their paths in the run folder."""
 
 
 class TensorBoardTracking(Spec):
@@ -56,6 +60,7 @@ class Logbook:
     """
 
     def __init__(self, folder: Path, tracking: TensorBoardTracking | NoTracking) -> None:
+        self._folder = folder
         self._boards = folder / BOARD_FOLDER
         self._tracking = tracking
         self._writers: dict[str, SummaryWriter | None] = {}
@@ -80,6 +85,15 @@ class Logbook:
         for writer in self._writers.values():
             if writer is not None:
                 writer.close()
+
+    def mark(self) -> Mark:
+        """How far it is, with all that was written up to now; see `rewind`."""
+        self._lines.flush()
+        for writer in self._writers.values():
+            if writer is not None:
+                writer.flush()
+        files = _files(self._folder)
+        return {file.relative_to(self._folder).as_posix(): file.stat().st_size for file in files}
 
     def scalars(self, step: int, values: Mapping[str, float | Mapping[str, float]]) -> None:
         """One line of `metrics.jsonl`, and a point in each value's chart.
@@ -174,6 +188,23 @@ class Logbook:
         if run not in self._writers:
             self._writers[run] = self._tracking.writer(self._boards / run)
         return self._writers[run]
+
+
+def rewind(folder: Path, mark: Mark) -> None:
+    """Take back what a diary that nobody has open says beyond the mark."""
+    for file in _files(folder):
+        size = mark.get(file.relative_to(folder).as_posix())
+        if size is None:
+            file.unlink()
+        elif file.stat().st_size > size:
+            os.truncate(file, size)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of the diary in a run folder."""
+    boards = [file for file in sorted((folder / BOARD_FOLDER).rglob("*")) if file.is_file()]
+    lines = folder / METRICS_FILE
+    return [lines, *boards] if lines.is_file() else boards
 
 
 def drop_torn_line(path: Path) -> None:

@@ -71,6 +71,12 @@ class DataBundle:
         inputs, targets = split.examples(indices)
         return Batch(self.preprocessing(inputs), targets)
 
+    def restart(self, seed: int) -> None:
+        """See `Split.restart`: what is read from now on doesn't depend on what was read before."""
+        for split in (self.train, self.val, self.test):
+            if split is not None:
+                split.restart(seed)
+
     def _augmented(self, raw: Tensor, draws: torch.Generator) -> Tensor:
         moves, changes = self.augmentation.split()
         raw = moves(raw, draws)  # bytes, while they are that: a quarter of the memory to move

@@ -39,6 +39,9 @@ class Split(ABC):
     def examples(self, indices: Tensor) -> Batch:
         """The examples at `indices: [M]`, as one batch."""
 
+    def restart(self, seed: int) -> None:  # noqa: B027 (most kinds have nothing to restart)
+        """Let passes that are given no seed draw, from now on, what follows from this one."""
+
 
 class ResidentSplit(Split):
     """Examples held as one tensor, batched by indexing.

@@ -55,6 +55,10 @@ class StreamedSplit(Split):
         """See `Split.examples`."""
         return self._stream.fetch(indices)
 
+    def restart(self, seed: int) -> None:
+        """See `Split.restart`."""
+        self._stream.restart(seed)
+
 
 class Stream:
     """Reads batches of a Dataset on to the device, in this process or in workers.
@@ -90,6 +94,10 @@ class Stream:
     def fetch(self, indices: Tensor) -> Batch:
         """The examples at `indices: [M]`, read in this process. Raises `UserError`."""
         return self._deliver(self._reader[derive_seed(next(self._passes)), indices.tolist()])
+
+    def restart(self, seed: int) -> None:
+        """See `Split.restart`."""
+        self._passes = itertools.count(seed)
 
     def _start(self) -> tuple[_Requests, DataLoader[Any]]:
         requests = _Requests()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nnrecipe.recipe.loading import LoadedRecipe, load, load_recipe
+    from nnrecipe.recipe.loading import LoadedRecipe, load, load_kept, load_recipe
     from nnrecipe.recipe.model import Recipe
 
-__all__ = ["LoadedRecipe", "Recipe", "load", "load_recipe"]
+__all__ = ["LoadedRecipe", "Recipe", "load", "load_kept", "load_recipe"]
 
 
 def __getattr__(name: str) -> Any:

@@ -24,6 +24,8 @@ from nnrecipe.recipe.substitution import misfits
 from nnrecipe.recipe.yaml_source import parse_yaml
 
 _ROOT = Slot(spec=Recipe)
+_GIVEN = re.compile(r"^# --- (.+)$", re.MULTILINE)
+"""How a run's config names the files that it was made from."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,19 @@ def load(*paths: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     given = [f"--- {name}\n{text.rstrip()}" for name, text in texts]
     given += [f"--- {override}" for override in overrides]
     return LoadedRecipe(recipe, given="\n".join(given) + "\n", resolved=render(recipe, root))
+
+
+def load_kept(config: Path) -> LoadedRecipe:
+    """`load` for a run folder's config: targets are also looked for beside what it was made from.
+
+    Raises `UserError` if there is no such file.
+    """
+    if not config.is_file():
+        raise UserError(f"{config.parent}: no {config.name}: name the folder of a run")
+    for file in _GIVEN.findall(config.read_text(encoding="utf-8", errors="replace")):
+        if Path(file).is_file():
+            search_also(Path(file).parent)
+    return load(config)
 
 
 def _validated(root: Node, problems: list[Problem]) -> Recipe:

@@ -74,6 +74,8 @@ def replace_file(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp keeps its files to the owner
         Path(temporary).replace(path)
     except BaseException:

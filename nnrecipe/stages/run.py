@@ -16,6 +16,7 @@ from nnrecipe.core.progress import Progress
 from nnrecipe.core.source_lines import OwnCode
 from nnrecipe.regularization import EarlyStopping
 from nnrecipe.schedulers import Multiplier, Scheduler
+from nnrecipe.stages.kept import Kept
 from nnrecipe.training import TrainingSpec
 from nnrecipe.training.ensembles import EnsembleSpec, NoEnsemble
 from nnrecipe.training.search import AnySearch, NoSearch
@@ -77,7 +78,8 @@ class SearchTools:
 class Run(Experiment):
     """A walk through the recipe. Stages read it, and leave their results and metrics in it.
 
-    `own` is what the user wrote of it, to point at. `length_known` says whether `training.epochs`
+    `own` is what the user wrote of it, to point at. `kept` is the training to go on with, in a run
+    that was cut off in it. `length_known` says whether `training.epochs`
     is anybody's plan, rather than a default.
     """
 
@@ -88,6 +90,7 @@ class Run(Experiment):
     results: list[StageResult] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     ensemble: EnsembleSpec = field(default_factory=NoEnsemble)
+    kept: Kept | None = None
     search: NoSearch | AnySearch = field(default_factory=NoSearch)
     search_tools: SearchTools | None = None
     length_known: bool = True

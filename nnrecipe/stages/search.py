@@ -56,9 +56,26 @@ class SearchStage(Spec):
         if best is None:
             return StageResult.of(self.kind, hunt.facts(), [_nothing(hunt)])
         retrained = hunt.retrain(best)
-        hunt.adopt(best)
+        adopt(run, hunt.values(best))
         findings = [*_judge(hunt, best), *_judge_retraining(hunt, best, retrained)]
-        return StageResult.of(self.kind, hunt.facts() | _retraining(hunt, retrained), findings)
+        facts = {"winner": hunt.values(best)} | hunt.facts() | _retraining(hunt, retrained)
+        return StageResult.of(self.kind, facts, findings)
+
+
+def adopt(run: Run, values: Mapping[str, Any]) -> None:
+    """Go on with a winner's settings; keep them as a config."""
+    assert run.search_tools is not None, "a run that searches has them"
+    run.adopt(run.search_tools.vary(values, run.bench.seed))
+    config = {key: value for key, value in run.recipe.items() if key != "search"}
+    text = yaml.safe_dump(config, sort_keys=False)
+    (run.folder / BEST_FILE).write_text(f"# The winner of the search.\n{text}", encoding="utf-8")
+
+
+def take_winner(run: Run) -> None:
+    """Adopt the winner of a search that the run has behind it, if it has."""
+    for result in run.results:
+        if result.stage == "search" and "winner" in result.facts:
+            adopt(run, result.facts["winner"])
 
 
 @dataclass
@@ -161,6 +178,9 @@ class _Hunt:
 
     def round(self, number: int, part: Round, space: Space) -> None:
         """Draw and train the trials of a round, as far as they are not known already."""
+        for trial in self.study.trials(number):  # of a search that was cut off
+            if trial.outcome is not None:
+                self.log(trial, trial.outcome)
         at_once = self.spec.at_once or part.trials
         for target in range(at_once, part.trials + at_once, at_once):
             self.study.draw(number, space, min(target, part.trials))
@@ -234,12 +254,14 @@ class _Hunt:
         line = f"{figure}: {score}, {listed}, ({place} / {part.trials}){ended}"
         self.run.progress.say(line)
         self.run.progress.advance(1)
+        self.log(trial, outcome)
+
+    def log(self, trial: Known, outcome: Outcome) -> None:
+        """Put a trial into TensorBoard."""
+        settings = {"round": trial.round + 1, **_numbers(self.spaces[trial.round], trial)}
+        curve, score = outcome.curve, outcome.score
         self.run.logbook.trial(
-            trial.number,
-            settings={"round": trial.round + 1, **_numbers(space, trial)},
-            figure=self.figure,
-            curve=outcome.curve,
-            score=outcome.score,
+            trial.number, settings=settings, figure=self.figure, curve=curve, score=score
         )
 
     def retrain(self, best: Known) -> list[JobResult]:
@@ -249,13 +271,6 @@ class _Hunt:
         values, epochs = self.values(best), self.run.training.epochs
         jobs = [Job(best.number, values, seed=seed, epochs=epochs) for seed in seeds]
         return sorted(self.tools.train(jobs), key=lambda result: seeds.index(result.seed))
-
-    def adopt(self, best: Known) -> None:
-        """Go on with the winner's settings; keep them as a config."""
-        self.run.adopt(self.tools.vary(self.values(best), self.run.bench.seed))
-        config = {key: value for key, value in self.run.recipe.items() if key != "search"}
-        text = yaml.safe_dump(config, sort_keys=False)
-        (self.run.folder / BEST_FILE).write_text(f"# The winner of the search.\n{text}", "utf-8")
 
     def facts(self) -> dict[str, Any]:
         """The search in figures."""

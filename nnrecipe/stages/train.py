@@ -14,10 +14,11 @@ from nnrecipe.checks.history import Conditions, Trained, judge_history, worth_tr
 from nnrecipe.checks.model.batch_norm import judge_statistics
 from nnrecipe.core.device import evaluation_batch
 from nnrecipe.core.findings import Finding, StageResult, Verdict
-from nnrecipe.core.seeding import generator, isolated_rng
+from nnrecipe.core.seeding import derive_seed, generator, isolated_rng, seed_everything
 from nnrecipe.core.spec import Spec
 from nnrecipe.data.batch import Batch
 from nnrecipe.stages.fitting import full_setup
+from nnrecipe.stages.kept import BEST_FILE, LAST_FILE, forget
 from nnrecipe.stages.run import Run
 from nnrecipe.training.averaging import Average, Swa
 from nnrecipe.training.checkpoint import save_checkpoint
@@ -25,7 +26,9 @@ from nnrecipe.training.course import Course
 from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.fit import EpochRecord, fit
 from nnrecipe.training.further import train_further
+from nnrecipe.training.records import RECORDS_FILE, append_record
 from nnrecipe.training.setup import TrainSetup
+from nnrecipe.training.state import restore, training_state
 
 CLEAN_EXAMPLES = 2000
 """Training examples on which the final model is evaluated as on the validation split."""
@@ -57,8 +60,8 @@ class TrainStage(Spec):
         start = bench.start_loss()
         course = Course(training.select_by, run.early_stopping)
         run.checkpoints.mkdir(exist_ok=True)
-        snapshots = run.snapshot_steps
         run.progress.begin(self.kind, total=training.epochs * run.steps_per_epoch)
+        last = _go_on(run, setup, average, course)
         with isolated_rng(bench.seed, self.kind):
             epochs = fit(
                 setup,
@@ -67,17 +70,17 @@ class TrainStage(Spec):
                 average=average,
                 seed=bench.seed,
                 progress=run.progress,
+                after=last,
             )
-            for record in epochs:
+            for record in () if course.should_stop else epochs:
                 is_best = course.add(record)
                 _log(run, record, rate=rate)
-                _save(run, setup, average, record, is_best=is_best)
-                if record.step in snapshots and record.diverged_at is None:
-                    path = run.snapshot_path(1 + snapshots.index(record.step))
-                    save_checkpoint(path, _state(run, setup.model, record))
+                _save(run, setup, average, course, is_best=is_best)
                 run.progress.advance(0, note=_note(record))
                 if course.should_stop:
                     break
+            seed_everything(bench.seed, "look back")
+            bench.data.restart(derive_seed(bench.seed, "look back"))
             lagging = _statistics(run, setup, average, course)
             trained = _look_back(run, setup, average, course, start_loss=start, rate=rate)
         run.metrics.update(course.metrics())
@@ -90,6 +93,19 @@ class TrainStage(Spec):
         facts |= {"precision": setup.precision, "compiled": setup.forward is not None}
         facts |= course.facts() | trained.facts()
         return StageResult.of(self.kind, facts, [*judge_history(trained), *lagging])
+
+
+def _go_on(run: Run, setup: TrainSetup, average: Average, course: Course) -> EpochRecord | None:
+    """Bring everything to where a training was cut off, and return its last epoch; None of none."""
+    if run.kept is None:
+        forget(run.checkpoints)
+        return None
+    for record in run.kept.records:
+        course.add(record)
+    restore(setup, average, run.kept.state, run.kept.records)
+    last = run.kept.records[-1]
+    run.progress.advance(last.step, note=_note(last))
+    return last
 
 
 def _no_rate() -> Finding:
@@ -217,21 +233,26 @@ def _log(run: Run, record: EpochRecord, *, rate: float) -> None:
     run.logbook.scalars(record.step, values)
 
 
-def _save(
-    run: Run, setup: TrainSetup, average: Average, record: EpochRecord, *, is_best: bool
-) -> None:
-    """Write `last.pt`, which training can go on from, and `best.pt`, which it is used from.
+def _save(run: Run, setup: TrainSetup, average: Average, course: Course, *, is_best: bool) -> None:
+    """Write `best.pt`, which the model is used from, snapshots, and `last.pt`, to go on from.
 
-    Their `model` is what was evaluated; where that is an average, `last.pt` has the trained weights
-    too.
+    Their `model` is what was evaluated, but a snapshot's is the trained one. `last.pt` comes last:
+    an epoch that it doesn't hold is trained again, and all of these files written with it.
     """
+    record, snapshots = course.records[-1], run.snapshot_steps
     state = _state(run, average.model, record)
     if is_best:
-        save_checkpoint(run.checkpoints / "best.pt", state)
-    state["optimizer"] = setup.optimizer.state_dict()
-    if average.model is not setup.model:
-        state["trained_model"] = setup.model.state_dict()
-    save_checkpoint(run.checkpoints / "last.pt", state)
+        save_checkpoint(run.checkpoints / BEST_FILE, state)
+    if record.step in snapshots and record.diverged_at is None:
+        path = run.snapshot_path(1 + snapshots.index(record.step))
+        save_checkpoint(path, _state(run, setup.model, record))
+    taken = [run.snapshot_path(1 + n) for n, step in enumerate(snapshots) if step <= record.step]
+    beside = [] if course.best is None else [BEST_FILE]
+    append_record(run.checkpoints / RECORDS_FILE, record)
+    state |= training_state(setup, average)
+    state["beside"] = beside + [path.name for path in taken if path.exists()]
+    state["logbook"] = run.logbook.mark()
+    save_checkpoint(run.checkpoints / LAST_FILE, state, keep_previous=True)
 
 
 def _state(run: Run, model: nn.Module, record: EpochRecord) -> dict[str, Any]:

@@ -8,22 +8,28 @@ from typing import Any
 
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import StageResult, Verdict
+from nnrecipe.core.seeding import derive_seed, isolated_rng
 from nnrecipe.stages.run import Run
 
 
 def walk(run: Run, stages: Sequence[Any], *, gates: Sequence[str]) -> Iterator[StageResult]:
     """Run the stages in turn; each result is also in `run.results` when it is yielded.
 
+    Results that are there already, from an earlier part of the run, are of the first stages, which
+    are not run again. A stage draws from seeds of its own: it comes out the same either way.
     A failed stage whose kind is among the `gates` ends the walk, but for the diagnosis, which is
     due then more than ever.
     """
-    stopped = False
+    stopped, known = False, list(run.results)
     for stage in stages:
         if stopped and stage.kind != "diagnosis":
             continue
-        result = run.own.located(_timed(stage, run))
-        run.results.append(result)
-        yield result
+        if known:
+            result = known.pop(0)
+        else:
+            result = run.own.located(_timed(stage, run))
+            run.results.append(result)
+            yield result
         stopped = stopped or _must_stop(result, gates)
 
 
@@ -42,7 +48,10 @@ def _must_stop(result: StageResult, gates: Sequence[str]) -> bool:
 def _timed(stage: Any, run: Run) -> StageResult:
     started = time.perf_counter()
     run.progress.begin(stage.kind)
-    result: StageResult = stage.run(run)
+    seed = run.bench.seed
+    with isolated_rng(seed, "stage", stage.kind):
+        run.bench.data.restart(derive_seed(seed, "stage", stage.kind))
+        result: StageResult = stage.run(run)
     result = result.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
     run.progress.end(result)
     return result

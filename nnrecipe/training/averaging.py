@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Annotated, ClassVar, Literal
 
@@ -99,6 +99,14 @@ class Average:
     def after_epoch(self, epoch: int) -> None:
         """Take in the weights at the end of an epoch; the first has number 1."""
 
+    @property
+    def updates(self) -> int:
+        """How often weights were taken in: with `model`, all there is to know of an average."""
+        return 0
+
+    def restore(self, state: Mapping[str, Tensor], *, updates: int) -> None:
+        """Become the average whose `model` had this state dict after so many updates."""
+
 
 class _Copy(Average):
     """An average in a copy of the model, which has the same parameters and buffers by name."""
@@ -114,6 +122,17 @@ class _Copy(Average):
     def model(self) -> nn.Module:
         """The copy, once it has taken in some weights."""
         return self._copy if self._updates else self._trained
+
+    @property
+    def updates(self) -> int:
+        """See `Average.updates`."""
+        return self._updates
+
+    def restore(self, state: Mapping[str, Tensor], *, updates: int) -> None:
+        """See `Average.restore`."""
+        self._updates = updates
+        if updates:  # the first one overwrites whatever there was
+            self._copy.load_state_dict(state)
 
     @torch.no_grad()
     def _move(self, share: float) -> None:

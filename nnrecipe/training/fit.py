@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nnrecipe.core.device import evaluation_batch
 from nnrecipe.core.progress import Progress
-from nnrecipe.core.seeding import generator, seed_everything
+from nnrecipe.core.seeding import derive_seed, generator, seed_everything
 from nnrecipe.data import DataBundle
 from nnrecipe.data.batch import Batch
 from nnrecipe.training.averaging import Average, recompute_statistics
@@ -108,18 +108,23 @@ def fit(
     average: Average,
     seed: int,
     progress: Progress,
+    after: EpochRecord | None = None,
 ) -> Iterator[EpochRecord]:
     """Train epoch by epoch; stops by itself only when the loss is no longer finite.
 
     Every epoch draws its order, augmentation and dropout from seeds of its own, so an epoch comes
-    out the same whether or not its predecessors ran in the same process. What is evaluated is the
-    `average` of the weights.
+    out the same whether or not its predecessors ran in the same process: `after` is the last of
+    those that `setup` and `average` have behind them. What is evaluated is the `average` of the
+    weights.
     """
-    first_step = 0
-    for epoch in range(1, training.epochs + 1):
+    if after is not None and after.diverged_at is not None:
+        return
+    done, first_step = (0, 0) if after is None else (after.epoch, after.step)
+    for epoch in range(done + 1, training.epochs + 1):
         started = time.perf_counter()
         start = Snapshot(setup) if setup.monitor_every else None
         seed_everything(seed, "epoch", epoch)
+        data.restart(derive_seed(seed, "epoch", epoch))
         sums = _Sums()
         batches = epoch_batches(data, training, seed, epoch)
         for step in train_steps(setup, batches, first_step=first_step):

@@ -48,8 +48,9 @@ class DuplicatesCheck(Spec):
             return
         images = is_image(bench.once(read).train.inputs)
         own = found["train"]
-        for name in found.keys() - {"train"}:
-            yield self._leak(name, found[name], own, images=images)
+        others = {name: other for name, other in found.items() if name != "train"}
+        for name, other in others.items():
+            yield self._leak(name, other, own, images=images)
         if bench.outputs.task == "single_label":
             yield self._conflict(found, images=images)
 

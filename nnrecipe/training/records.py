@@ -1,0 +1,95 @@
+"""The epochs of a training as lines of a file, so that another process can go on after them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nnrecipe.training.evaluate import Evaluation
+from nnrecipe.training.fit import EpochRecord
+from nnrecipe.training.monitors import Reading
+from nnrecipe.training.origin import Origin, Place
+from nnrecipe.training.scores import ClassScore, LabelScore, Score, ValueScore
+
+RECORDS_FILE = "epochs.jsonl"
+_SCORES: dict[str, type[Score]] = {
+    score.__name__: score for score in (ClassScore, LabelScore, ValueScore)
+}
+
+
+def append_record(path: Path, record: EpochRecord) -> None:
+    """Add an epoch to the file; it is on the disk when this returns."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(_told(record)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def take_records(path: Path, epochs: int) -> list[EpochRecord] | None:
+    """The first `epochs` of the file, and no more are left in it; None if it has fewer whole ones.
+
+    Every figure comes back bit for bit.
+    """
+    lines = path.read_bytes().splitlines(keepends=True)[:epochs] if path.is_file() else []
+    try:
+        records = [_heard(json.loads(line)) for line in lines]
+    except (ValueError, LookupError, TypeError, zlib.error):
+        return None
+    if [record.epoch for record in records] != list(range(1, epochs + 1)):
+        return None
+    os.truncate(path, sum(map(len, lines)))
+    return records
+
+
+def _told(record: EpochRecord) -> dict[str, Any]:
+    """The record in JSON's types."""
+    told = {item.name: getattr(record, item.name) for item in fields(record)}
+    told["monitored"] = {step: vars(reading) for step, reading in record.monitored.items()}
+    told["origin"] = None if record.origin is None else vars(record.origin)
+    if record.validation is not None:
+        score = record.validation.score
+        told["validation"] = {
+            "loss": record.validation.loss,
+            "examples": record.validation.examples,
+            "task": type(score).__name__,
+            "score": {name: _packed(value) for name, value in vars(score).items()},
+        }
+    return told
+
+
+def _heard(told: dict[str, Any]) -> EpochRecord:
+    made = dict(told)
+    made["losses"] = tuple(told["losses"])
+    made["monitored"] = {int(step): Reading(**of) for step, of in told["monitored"].items()}
+    if (origin := told["origin"]) is not None:
+        made["origin"] = Origin(**{**origin, "place": Place(origin["place"])})
+    if (validation := told["validation"]) is not None:
+        counts = {name: _unpacked(value) for name, value in validation["score"].items()}
+        score = _SCORES[validation["task"]](**counts)
+        made["validation"] = Evaluation(validation["loss"], validation["examples"], score)
+    return EpochRecord(**made)
+
+
+def _packed(value: Any) -> Any:
+    """A tensor as text; a number as itself."""
+    if not isinstance(value, Tensor):
+        return value
+    array = value.cpu().numpy()
+    data = base64.b64encode(zlib.compress(array.tobytes())).decode()
+    return {"shape": list(array.shape), "dtype": array.dtype.str, "data": data}
+
+
+def _unpacked(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    data = zlib.decompress(base64.b64decode(value["data"]))
+    return torch.from_numpy(np.frombuffer(data, value["dtype"]).reshape(value["shape"]).copy())

@@ -23,7 +23,7 @@ from nnrecipe.stages import Stage
 from nnrecipe.stages.init import InitStage
 from nnrecipe.stages.overfit import OverfitStage
 from nnrecipe.training.averaging import Swa
-from nnrecipe.training.ensembles import NoEnsemble, Snapshots
+from nnrecipe.training.ensembles import NoEnsemble, Snapshots, TopTrials
 from nnrecipe.training.search import NoSearch
 
 if TYPE_CHECKING:
@@ -253,6 +253,8 @@ def _ensemble(recipe: Recipe) -> Iterator[PydanticCustomError]:
     if "train" in kinds and "ensemble" not in kinds:
         message = f"{ensemble.kind} are made in the ensemble stage"
         yield conflict("ensemble.kind", message, "add ensemble to stages, after train")
+    if isinstance(ensemble, TopTrials):
+        yield from _top_trials(recipe)
     if not isinstance(ensemble, Snapshots):
         return
     if recipe.regularization.early_stopping is not None:
@@ -264,6 +266,19 @@ def _ensemble(recipe: Recipe) -> Iterator[PydanticCustomError]:
         _check_cycles(recipe)
     except UserError as error:
         yield _as_conflict(error, "ensemble")
+
+
+def _top_trials(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether there is a search, and all its trials are of one network on the same inputs."""
+    search = recipe.search
+    if isinstance(search, NoSearch):
+        message = "the best trials of a search, and there is none"
+        yield conflict("ensemble.kind", message, "give it a search.space, or use members")
+        return
+    for path in search.space:
+        if path.partition(".")[0] in ("data", "architecture", "norm"):
+            message = f"{path} makes trials whose networks or inputs differ"
+            yield conflict("search.space", message, "leave it out, or use ensemble: members")
 
 
 def _check_cycles(recipe: Recipe) -> None:

@@ -17,10 +17,12 @@ from nnrecipe.training.search.distributions import AnyDistribution, Choice
 from nnrecipe.training.search.kinds import NoSearch
 
 _ROOT = Slot(spec=Recipe)
+NO_TRIALS = ("search", "ensemble")
+"""What a trial has none of."""
 
 
 def substituted(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe with plain values at dotted paths, a section's before those within it.
+    """The recipe of a trial, with plain values at dotted paths, a section's before those within.
 
     What follows from another part in a file (the norm that an architecture usually has) stays as
     the recipe has it. Raises `RecipeError` where the config doesn't take them.
@@ -63,8 +65,8 @@ def _extremes(distribution: AnyDistribution) -> list[Any]:
 
 
 def _validated(root: Node, values: Mapping[str, Any]) -> tuple[Recipe | None, list[Problem]]:
-    """The recipe without its search and with the values; or else what is wrong with that."""
-    entries = {key: node for key, node in root.entries.items() if key != "search"}
+    """The recipe of a trial with the values, or else what is wrong with that."""
+    entries = {key: node for key, node in root.entries.items() if key not in NO_TRIALS}
     changed = Node(entries, root.origin, root.key)
     try:
         for path in sorted(values, key=lambda path: path.count(".")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
@@ -17,7 +18,7 @@ from nnrecipe.stages.run import Run
 from nnrecipe.training.agreement import Agreement, agree
 from nnrecipe.training.checkpoint import load_checkpoint, save_checkpoint
 from nnrecipe.training.course import Course
-from nnrecipe.training.ensembles import Ensemble, Members, Several, Snapshots
+from nnrecipe.training.ensembles import Ensemble, Members, NoEnsemble, Several, Snapshots, TopTrials
 from nnrecipe.training.fit import fit
 
 SOURCE = "lecture: model ensembles"
@@ -40,7 +41,7 @@ class EnsembleStage(Spec):
 
     def run(self, run: Run) -> StageResult:
         """Write `ensemble.pt`, and compare each member with the average on the validation split."""
-        if not isinstance(run.ensemble, Members | Snapshots):
+        if isinstance(run.ensemble, NoEnsemble):
             return StageResult.of(self.kind, {}, [])
         path = run.checkpoints / "best.pt"
         trained = "train" in [result.stage for result in run.results]
@@ -92,11 +93,22 @@ def _states(run: Run, ensemble: Several, best: dict[str, Any]) -> list[State]:
         paths = [run.snapshot_path(number) for number in range(1, ensemble.size + 1)]
         kept = [load_checkpoint(path, device=run.device) for path in paths if path.exists()]
         return [checkpoint["model"] for checkpoint in kept]
+    if isinstance(ensemble, TopTrials):
+        tops = [load_checkpoint(path, device=run.device) for path in _top_paths(run, ensemble)]
+        return [checkpoint["model"] for checkpoint in tops]
     run.progress.begin(
         "ensemble", total=(ensemble.size - 1) * run.training.epochs * run.steps_per_epoch
     )
     others = (_train(run, number) for number in range(2, ensemble.size + 1))
     return [best["model"], *(state for state in others if state is not None)]
+
+
+def _top_paths(run: Run, ensemble: TopTrials) -> list[Path]:
+    """The kept models of the search's best trials, the best first."""
+    searched = [result.facts for result in run.results if result.stage == "search"]
+    best = searched[0].get("best", []) if searched else []
+    paths = [run.trial_path(row["trial"]) for row in best]
+    return [path for path in paths if path.exists()][: ensemble.size]
 
 
 def _train(run: Run, number: int) -> State | None:
@@ -133,7 +145,7 @@ def _artefact(
     run: Run, ensemble: Several, states: list[State], best: dict[str, Any]
 ) -> dict[str, Any]:
     """What `ensemble.pt` holds: as `best.pt`, with several state dicts in place of one."""
-    noun = "member" if isinstance(ensemble, Members) else "snapshot"
+    noun = {"members": "member", "snapshots": "snapshot", "search": "trial, no."}[ensemble.kind]
     return {
         "members": states,
         "labels": [f"{noun} {number}" for number in range(1, len(states) + 1)],
@@ -153,11 +165,11 @@ def _rows(found: Agreement, labels: list[str]) -> list[dict[str, Any]]:
 
 
 def _beside(run: Run, data: DataBundle, split: Split) -> list[dict[str, Any]]:
-    """Of snapshots also the train stage's model: a weight average, or else the best epoch's.
+    """Also the train stage's model: a weight average, or else the best epoch's.
 
     Of independent members it is the first.
     """
-    if not isinstance(run.ensemble, Snapshots):
+    if isinstance(run.ensemble, Members):
         return []
     kind = run.training.average.kind
     best = load_checkpoint(run.checkpoints / "best.pt", device=run.device)

@@ -112,6 +112,10 @@ class Run(Experiment):
         """The file of a snapshot; the first has number 1."""
         return self.checkpoints / f"snapshot-{number}.pt"
 
+    def trial_path(self, number: int) -> Path:
+        """The file of a search's trial that is kept for the ensemble; the first has number 1."""
+        return self.checkpoints / f"trial-{number}.pt"
+
     def adopt(self, other: Experiment) -> None:
         """Go on with what another experiment trains, and how."""
         self.bench, self.training, self.recipe = other.bench, other.training, other.recipe

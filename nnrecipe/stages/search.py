@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +16,9 @@ from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.seeding import derive_seed
 from nnrecipe.core.spec import Spec
 from nnrecipe.stages.run import Run, SearchTools
+from nnrecipe.training.checkpoint import save_checkpoint
 from nnrecipe.training.course import SMALLER_IS_BETTER
+from nnrecipe.training.ensembles import TopTrials
 from nnrecipe.training.search.distributions import AnyDistribution, Choice
 from nnrecipe.training.search.kinds import AnySearch, NoSearch, Round, Space
 from nnrecipe.training.search.shrink import EDGE, Change, Ranked, next_space
@@ -51,11 +54,12 @@ class SearchStage(Spec):
         if run.learning_rate is None and "optimizer.lr" not in spec.space:
             return StageResult.of(self.kind, {}, [_no_rate()])
         hunt = _Hunt(run, spec)
-        hunt.search()
-        best = hunt.winner
-        if best is None:
-            return StageResult.of(self.kind, hunt.facts(), [_nothing(hunt)])
-        retrained = hunt.retrain(best)
+        with closing(hunt.tools.train):
+            hunt.search()
+            best = hunt.winner
+            if best is None:
+                return StageResult.of(self.kind, hunt.facts(), [_nothing(hunt)])
+            retrained = hunt.retrain(best)
         adopt(run, hunt.values(best))
         findings = [*_judge(hunt, best), *_judge_retraining(hunt, best, retrained)]
         facts = {"winner": hunt.values(best)} | hunt.facts() | _retraining(hunt, retrained)
@@ -218,6 +222,7 @@ class _Hunt:
                 values=self.values(trial) | {"training.epochs": part.epochs},
                 seed=seed,
                 epochs=epochs,
+                keep_state=self.kept > 0 and tell and seed == self.seeds[0],
             )
             for seed in self.seeds
             for trial in waiting
@@ -230,11 +235,29 @@ class _Hunt:
             if len(mine) == len(self.seeds):
                 outcome = _outcome(mine, self.figure, seeds=self.seeds)
                 if tell:
+                    self.keep(result.trial, outcome, mine)
                     self.tell(by_number[result.trial], outcome)
                 yield result.trial, outcome
                 if self.out_of_time():
                     self.cut = True
                     return
+
+    @property
+    def kept(self) -> int:
+        """The best trials whose models are kept, for an ensemble of them."""
+        ensemble = self.run.ensemble
+        return ensemble.size if isinstance(ensemble, TopTrials) else 0
+
+    def keep(self, number: int, outcome: Outcome, results: Sequence[JobResult]) -> None:
+        """Keep a trial's model while it is among the best, in place of one that no longer is."""
+        state = next((result.state for result in results if result.state is not None), None)
+        if state is None or not _scored(outcome):
+            return
+        self.run.checkpoints.mkdir(exist_ok=True)
+        save_checkpoint(self.run.trial_path(number + 1), {"model": dict(state)})
+        others = sorted(self.finished(self.study.all()), key=self.score, reverse=True)
+        for trial in others[self.kept :]:
+            self.run.trial_path(trial.number + 1).unlink(missing_ok=True)
 
     def out_of_time(self) -> bool:
         """Whether `minutes` have passed since the search began."""
@@ -285,7 +308,7 @@ class _Hunt:
             "of": sum(part.trials for part in self.spec.rounds),
             "ended": {kind: ended.count(kind) for kind in dict.fromkeys(ended)},
             "out_of_time": self.cut,
-            "best": [self._row(trial) for trial in finished[:LISTED]],
+            "best": [self._row(trial) for trial in finished[: max(LISTED, self.kept)]],
             "ranges": [
                 {"round": number, **change.facts()}
                 for number, changes in enumerate(self.changes, start=2)

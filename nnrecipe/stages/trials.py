@@ -13,7 +13,9 @@ from nnrecipe.training.search.cohort import Replica, Tell, say_nothing, train_co
 from nnrecipe.training.search.trial import Job, JobResult
 
 
-def train_jobs(jobs: Sequence[Job], vary: Vary, *, tell: Tell = say_nothing) -> Iterator[JobResult]:
+def train_jobs(
+    jobs: Sequence[Job], vary: Vary, *, cores: int = 1, tell: Tell = say_nothing
+) -> Iterator[JobResult]:
     """Train the jobs here, those that share data, order and batches together.
 
     Settings that can't be combined are `refused`.
@@ -30,7 +32,12 @@ def train_jobs(jobs: Sequence[Job], vary: Vary, *, tell: Tell = say_nothing) -> 
         first, _ = cohort[0]
         replicas = starmap(_replica, cohort)
         yield from train_cohort(
-            replicas, first.bench.data, first.training, seed=first.bench.seed, tell=tell
+            replicas,
+            first.bench.data,
+            first.training,
+            seed=first.bench.seed,
+            cores=cores,
+            tell=tell,
         )
 
 

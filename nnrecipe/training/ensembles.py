@@ -92,8 +92,18 @@ class Snapshots(EnsembleKind):
         return tuple(kept)
 
 
-Several = Members | Snapshots
-EnsembleSpec = Annotated[NoEnsemble | Members | Snapshots, ByKind(default="none")]
+class TopTrials(EnsembleKind):
+    """The best trials of the search, as they were trained there."""
+
+    source: ClassVar[str] = "lecture: model ensembles, the top models found by cross-validation"
+
+    kind: Literal["search"] = "search"
+    size: Size = Field(10, description=SIZE)
+    average: AverageOf = Field("probabilities", description=AVERAGE)
+
+
+Several = Members | Snapshots | TopTrials
+EnsembleSpec = Annotated[NoEnsemble | Members | Snapshots | TopTrials, ByKind(default="none")]
 
 
 class Ensemble(nn.Module):

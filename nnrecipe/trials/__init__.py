@@ -29,7 +29,7 @@ def search_tools(
     train: TrainJobs
     match recipe.search.engine:
         case Vectorized():
-            train = Replicas(variants, threads=threads, progress=progress)
+            train = Replicas(variants, cores=threads, progress=progress)
         case Processes() as engine:
             train = ProcessWorkers(order, workers=engine.workers, threads=threads)
         case Ray() as engine:

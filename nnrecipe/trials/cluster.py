@@ -27,14 +27,14 @@ class RayWorkers:
 
     def __init__(self, order: Order, engine: Ray, *, threads: int) -> None:
         self._order, self._engine, self._threads = order, engine, threads
-        self._ray = _import()
+        self._ray, self._started = _import(), False
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """See `TrainJobs`. Raises `UserError` if there is no cluster, or a trial loses it all."""
         ray = self._ray
-        started = not ray.is_initialized()
-        if started:
+        if not ray.is_initialized():
             self._start()
+            self._started = True
         try:
             gpus = 1 if self._order.device.startswith("cuda") else 0
             train = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_train)
@@ -46,9 +46,12 @@ class RayWorkers:
         except ray.exceptions.RayError as error:
             told = str(error).splitlines()[0]
             raise UserError(f"search.engine: Ray lost a trial: {told}") from error
-        finally:
-            if started:
-                ray.shutdown()
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        if self._started:
+            self._ray.shutdown()
+            self._started = False
 
     def _start(self) -> None:
         """Join the cluster, or start one with as many workers as are asked for."""

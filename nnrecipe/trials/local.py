@@ -7,20 +7,21 @@ from collections.abc import Iterator, Sequence
 from nnrecipe.core.progress import Progress
 from nnrecipe.stages.trials import train_jobs
 from nnrecipe.training.search.trial import Job, JobResult
-from nnrecipe.training.threads import using_threads
 from nnrecipe.trials.variants import Variants
 
 
 class Replicas:
     """Trains jobs that fit together as one population."""
 
-    def __init__(self, variants: Variants, *, threads: int, progress: Progress) -> None:
-        self._variants, self._threads, self._progress = variants, threads, progress
+    def __init__(self, variants: Variants, *, cores: int, progress: Progress) -> None:
+        self._variants, self._cores, self._progress = variants, cores, progress
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """See `TrainJobs`."""
-        with using_threads(self._threads):
-            yield from train_jobs(jobs, self._variants, tell=self._tell)
+        yield from train_jobs(jobs, self._variants, cores=self._cores, tell=self._tell)
+
+    def close(self) -> None:
+        """There is nothing that it holds."""
 
     def _tell(self, line: str) -> None:
         self._progress.advance(0, note=line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
@@ -24,40 +24,47 @@ class ProcessWorkers:
     def __init__(self, order: Order, *, workers: int | None, threads: int) -> None:
         self._order, self._workers = order, workers or threads
         self._threads = max(1, threads // self._workers)
+        self._pool: ProcessPoolExecutor | None = None
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """See `TrainJobs`. Raises `UserError` if processes die again and again."""
-        waiting = list(jobs)
+        waiting = dict(enumerate(jobs))
         for _ in range(ATTEMPTS):
             try:
                 for place, result in self._attempt(waiting):
-                    waiting[place] = None  # type: ignore[call-overload]
+                    del waiting[place]
                     yield result
+                return
             except BrokenProcessPool:
-                waiting = [job for job in waiting if job is not None]
-                continue
-            return
+                self.close()
         raise UserError(
             f"search.engine: a process that trains trials died {ATTEMPTS} times (for want of "
             "memory?): lower search.engine.workers"
         )
 
-    def _attempt(self, jobs: Sequence[Job]) -> Iterator[tuple[int, JobResult]]:
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _attempt(self, jobs: Mapping[int, Job]) -> Iterator[tuple[int, JobResult]]:
         """Results with the places of their jobs, as they come."""
-        pool = ProcessPoolExecutor(
-            max_workers=min(self._workers, len(jobs)),
+        pool = self._pool = self._pool or ProcessPoolExecutor(
+            max_workers=self._workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin,
             initargs=(self._order, self._threads),
         )
+        places: dict[Future[JobResult], int] = {
+            pool.submit(_train, job): place for place, job in jobs.items()
+        }
         try:
-            places: dict[Future[JobResult], int] = {
-                pool.submit(_train, job): place for place, job in enumerate(jobs)
-            }
             for future in as_completed(places):
                 yield places[future], future.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            for future in places:
+                future.cancel()
 
 
 _OWN: list[Variants] = []

@@ -14,7 +14,6 @@ from nnrecipe.recipe import Recipe
 from nnrecipe.recipe.bench import make_bench
 from nnrecipe.recipe.substitution import substituted
 from nnrecipe.stages.run import Experiment
-from nnrecipe.training.ensembles import NoEnsemble
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class Variants:
 
         The data are split and prepared by the recipe's own seed: trials are compared on the same.
         """
-        base = self.recipe.model_copy(update={"ensemble": NoEnsemble()})
-        trial = substituted(base, values)
+        trial = substituted(self.recipe, values)
         data = self.data
         if trial.data != self.recipe.data:
             workers = self.recipe.training.workers
@@ -39,7 +37,9 @@ class Variants:
                 device=torch.device(self.device), seed=self.recipe.seed, workers=workers
             )
         seeded = trial.model_copy(update={"seed": seed})
-        whole = seeded.model_copy(update={"ensemble": self.recipe.ensemble})
+        whole = seeded.model_copy(
+            update={"search": self.recipe.search, "ensemble": self.recipe.ensemble}
+        )
         return Experiment(
             bench=make_bench(seeded, data, device=torch.device(self.device)),
             training=seeded.training,

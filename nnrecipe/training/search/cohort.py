@@ -85,29 +85,32 @@ def train_cohort(
     training: TrainingSpec,
     *,
     seed: int,
+    cores: int = 1,
     tell: Tell = say_nothing,
 ) -> Iterator[JobResult]:
     """Train all replicas, in waves: each is made when it is due, and gives its results at its end.
+
+    On a CPU a wave is shared out among the `cores`; a replica alone has the threads that are set.
 
     Each replica is trained as `fit` would train it alone, on the same batches; on an accelerator,
     where all are stacked, dropout draws otherwise. Losses that are not finite, or
     for a while above `EXPLODED` times the first, end a replica within some steps, and losses that
     after half of the epochs have not fallen end it there.
     """
-    for wave in _waves(replicas):
+    for wave in _waves(replicas, cores):
         with isolated_rng(seed, "search"):
-            _train(wave, data, training, seed=seed, plan=_plan(wave), tell=tell)
+            _train(wave, data, training, seed=seed, plan=_plan(wave, cores), tell=tell)
         yield from (replica.result() for replica in wave)
 
 
-def _waves(replicas: Iterable[Replica]) -> Iterator[Sequence[Replica]]:
+def _waves(replicas: Iterable[Replica], cores: int) -> Iterator[Sequence[Replica]]:
     """As many at once as are worth it: the fewer, the less memory, and the less a kill loses."""
     coming = iter(replicas)
     for first in coming:
-        yield [first, *islice(coming, _at_once(first.setup) - 1)]
+        yield [first, *islice(coming, _at_once(first.setup, cores) - 1)]
 
 
-def _at_once(setup: TrainSetup) -> int:
+def _at_once(setup: TrainSetup, cores: int) -> int:
     """The replicas of a wave.
 
     On a CPU those that can't be stacked gain only from having a core each, and those that draw as
@@ -117,7 +120,7 @@ def _at_once(setup: TrainSetup) -> int:
         return ON_DEVICE
     if draws(setup):
         return 1
-    return torch.get_num_threads() * (STACKED if _stacks(setup) else 1)
+    return cores * (STACKED if _stacks(setup) else 1)
 
 
 def _stacks(setup: TrainSetup) -> bool:
@@ -127,10 +130,10 @@ def _stacks(setup: TrainSetup) -> bool:
     return not any(isinstance(module, _ConvNd) for module in setup.model.modules())
 
 
-def _plan(wave: Sequence[Replica]) -> Plan:
+def _plan(wave: Sequence[Replica], cores: int) -> Plan:
     """How the wave is computed: by its structure, never by the clock, so that runs are alike."""
     setup = wave[0].setup
-    threads = min(torch.get_num_threads(), len(wave)) if setup.device.type == "cpu" else 1
+    threads = min(cores, len(wave)) if setup.device.type == "cpu" else 1
     averaged = any(replica.average.follows_steps for replica in wave)
     if len(wave) == 1 or averaged or not _stacks(setup):
         return Plan("sequential", threads=threads)

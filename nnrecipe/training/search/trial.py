@@ -55,3 +55,6 @@ class TrainJobs(Protocol):
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """Train them all; each result comes as soon as it is known, in any order."""
+
+    def close(self) -> None:
+        """Let go of what it holds, processes say."""

@@ -266,7 +266,7 @@ class _Hunt:
 
     def tell(self, trial: Known, outcome: Outcome) -> None:
         """Put a trial on disk, on the screen and into TensorBoard."""
-        self.study.tell(trial.number, outcome)
+        self.study.tell(trial, outcome)
         space, part = self.spaces[trial.round], self.spec.rounds[trial.round]
         place = 1 + [t.number for t in self.study.trials(trial.round)].index(trial.number)
         drawn = shown(space, trial.drawn)

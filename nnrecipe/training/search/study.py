@@ -17,8 +17,7 @@ from nnrecipe.training.search.trial import Ended
 if TYPE_CHECKING:
     import optuna
 
-STUDY = "search"
-ROUND, RESULT = "round", "result"
+RESULT = "result"
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,13 @@ class Study:
     """Draws trials and keeps them, each on disk before the call returns.
 
     A file that is there already is gone on with. What is drawn depends on the seed, on the trial's
-    number and, for tpe, on the outcomes before it, never on when the search was interrupted.
+    number and, for tpe, on the outcomes of its round, never on when the search was interrupted.
+    A round is a study of Optuna's, as its choices may differ from another's.
     """
 
     def __init__(self, path: Path, spec: AnySearch, *, seed: int, maximize: bool) -> None:
         """Raises `UserError` if the file is no journal."""
-        self._spec, self._seed, self._path = spec, seed, path
+        self._spec, self._seed = spec, seed
         with _quiet():
             import optuna
             from optuna.storages import JournalStorage
@@ -67,50 +67,54 @@ class Study:
             optuna.logging.set_verbosity(optuna.logging.ERROR)
             try:
                 self._storage = JournalStorage(JournalFileBackend(str(path)))
-                self._study = optuna.create_study(
-                    storage=self._storage,
-                    study_name=STUDY,
-                    direction="maximize" if maximize else "minimize",
-                    load_if_exists=True,
-                )
+                self._rounds = [
+                    optuna.create_study(
+                        storage=self._storage,
+                        study_name=f"round-{number}",
+                        direction="maximize" if maximize else "minimize",
+                        load_if_exists=True,
+                    )
+                    for number in range(1, len(spec.rounds) + 1)
+                ]
             except (ValueError, KeyError, UnicodeDecodeError) as error:
                 raise UserError(f"{path}: is no search's journal: move it away") from error
+        trials = [part.trials for part in spec.rounds]
+        self._offsets = [sum(trials[:number]) for number in range(len(trials))]
 
     def trials(self, round_number: int) -> list[Known]:
         """The trials of a round that are known, in the order of their numbers."""
-        return [trial for trial in self.all() if trial.round == round_number]
+        found = self._rounds[round_number].get_trials(deepcopy=False)
+        return [_known(trial, round_number, self._offsets[round_number]) for trial in found]
 
     def all(self) -> list[Known]:
         """All trials that are known."""
-        found = self._study.get_trials(deepcopy=False)
-        return [_known(trial) for trial in found if ROUND in trial.user_attrs]
+        return [trial for number in range(len(self._rounds)) for trial in self.trials(number)]
 
     def draw(self, round_number: int, space: Space, count: int) -> None:
         """Draw trials of a round until it has `count`; a grid may have fewer."""
-        grid = self._spec.grid(space, count)
+        study, grid = self._rounds[round_number], self._spec.grid(space, count)
         wanted = count if grid is None else len(grid)
         optunas = {path: distribution.optuna() for path, distribution in space.items()}
-        have = len(self.trials(round_number))
-        for place in range(have, wanted):
-            number = len(self._study.get_trials(deepcopy=False))
+        for place in range(len(self.trials(round_number)), wanted):
             with _quiet():
-                self._study.sampler = self._spec.sampler(self._seed, number)
+                number = self._offsets[round_number] + place
+                study.sampler = self._spec.sampler(self._seed, number)
                 if grid is not None:
-                    self._study.enqueue_trial(dict(grid[place]))
-                trial = self._study.ask(optunas)
-            trial.set_user_attr(ROUND, round_number)
+                    study.enqueue_trial(dict(grid[place]))
+                study.ask(optunas)
 
-    def tell(self, number: int, outcome: Outcome) -> None:
+    def tell(self, trial: Known, outcome: Outcome) -> None:
         """Keep what a trial came to."""
         from optuna.trial import TrialState
 
-        study = self._storage.get_study_id_from_name(STUDY)
-        trial = self._storage.get_trial_id_from_study_id_trial_number(study, number)
-        self._storage.set_trial_user_attr(trial, RESULT, _plain(outcome))
+        study, number = self._rounds[trial.round], trial.number - self._offsets[trial.round]
+        owner = self._storage.get_study_id_from_name(study.study_name)
+        key = self._storage.get_trial_id_from_study_id_trial_number(owner, number)
+        self._storage.set_trial_user_attr(key, RESULT, _plain(outcome))
         whole = outcome.ended == "finished" and outcome.score is not None
         state = TrialState.COMPLETE if whole else TrialState.PRUNED
         with _quiet():
-            self._study.tell(number, outcome.score if whole else None, state=state)
+            study.tell(number, outcome.score if whole else None, state=state)
 
     def importance(self, spaces: Sequence[Space]) -> dict[str, float]:
         """Each path's share in what makes the finished trials differ; {} of too few.
@@ -127,7 +131,7 @@ class Study:
             import optuna
             from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-            study = optuna.create_study(direction=self._study.direction)
+            study = optuna.create_study(direction=self._rounds[0].direction)
             for trial in done:
                 assert trial.outcome is not None, "it is finished"
                 study.add_trial(
@@ -168,12 +172,12 @@ def shown(space: Space, drawn: Mapping[str, Drawn]) -> dict[str, str]:
     return {called[path]: space[path].text(value) for path, value in drawn.items()}  # type: ignore[arg-type]
 
 
-def _known(trial: optuna.trial.FrozenTrial) -> Known:
+def _known(trial: optuna.trial.FrozenTrial, round_number: int, offset: int) -> Known:
     result = trial.user_attrs.get(RESULT)
     ended = result is not None and trial.state.is_finished()
     return Known(
-        number=trial.number,
-        round=trial.user_attrs[ROUND],
+        number=offset + trial.number,
+        round=round_number,
         drawn=trial.params,
         outcome=Outcome(**(result or {})) if ended else None,
     )

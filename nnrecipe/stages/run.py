@@ -13,6 +13,7 @@ from nnrecipe.core.findings import StageResult
 from nnrecipe.core.logbook import Logbook
 from nnrecipe.core.progress import Progress
 from nnrecipe.core.source_lines import OwnCode
+from nnrecipe.core.world import ALONE, World
 from nnrecipe.regularization import EarlyStopping
 from nnrecipe.schedulers import Multiplier, Scheduler
 from nnrecipe.stages.kept import Kept
@@ -41,6 +42,8 @@ class Run:
     ensemble: EnsembleSpec = field(default_factory=NoEnsemble)
     kept: Kept | None = None
     """The training to go on with, in a run that was cut off in it."""
+    world: World = ALONE
+    """The processes that train together. Of the stages only `train` runs in all of them."""
     length_known: bool = True
     """Whether `training.epochs` is anybody's plan, rather than a default."""
 

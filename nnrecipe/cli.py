@@ -98,7 +98,8 @@ def run(
     four configs with three runs each, in OUTPUT/norm=none,init=zeros/seed-0 and so on. What can't
     be combined stays in the table, with the reason.
     """
-    from nnrecipe.grid import configs, make_plans, run_one, run_plans
+    from nnrecipe.core.torchrun import place
+    from nnrecipe.grid import configs, make_plans, refuse_processes, run_one, run_plans
     from nnrecipe.recipe.variations import cells
     from nnrecipe.report import print_report
     from nnrecipe.runner import default_folder
@@ -111,12 +112,14 @@ def run(
     if print_config:
         click.echo("\n".join(configs(plans)), nl=False)
         return 0
+    refuse_processes(several=bool(vary or seeds), output=output)
     loaded = next(loaded for plan in plans for loaded in plan.recipes)
     folder = output or default_folder(loaded.recipe)
     if vary or seeds:
         return run_plans(plans, folder, stages=stages, keep_going=keep_going)
     outcome = run_one(loaded, folder, stages=stages, keep_going=keep_going)
-    print_report(outcome.report, outcome.folder)
+    if place()[0] == 0:
+        print_report(outcome.report, outcome.folder)
     return outcome.report.exit_code
 
 
@@ -130,11 +133,13 @@ def resume(folder: Path) -> int:
     goes on after its last whole epoch. Call it from the folder in which the run was started, if
     its config has relative paths.
     """
+    from nnrecipe.core.torchrun import place
     from nnrecipe.grid import resume_one
     from nnrecipe.report import print_report
 
     outcome = resume_one(folder)
-    print_report(outcome.report, outcome.folder)
+    if place()[0] == 0:
+        print_report(outcome.report, outcome.folder)
     return outcome.report.exit_code
 
 

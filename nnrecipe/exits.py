@@ -16,7 +16,8 @@ from types import FrameType
 
 import click
 
-from nnrecipe.core.errors import RecipeError, UserError
+from nnrecipe.core.errors import PeerError, RecipeError, UserError
+from nnrecipe.core.torchrun import place
 
 Stop = Exception | KeyboardInterrupt | SystemExit
 """What ends a command before its end."""
@@ -69,11 +70,19 @@ class Crash(Exception):  # noqa: N818 - what it wraps is the error
 
 def exit_code(stop: Stop, arguments: Sequence[str]) -> int:
     """Say on the terminal what ended the command: 2 (the user's to mend), 3 (ours), 130 or 143."""
+    rank, _ = place()
     match stop:
         case click.exceptions.Exit():
             return stop.exit_code
+        case click.ClickException() | RecipeError() if rank:
+            return 2  # the first process says the same
+        case PeerError():
+            if not rank:
+                click.echo(f"error: {stop}", err=True)
+            return 3
         case click.Abort() | KeyboardInterrupt():
-            click.echo("interrupted", err=True)
+            if not rank:
+                click.echo("interrupted", err=True)
             return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
         case click.ClickException():
             stop.show()
@@ -99,8 +108,15 @@ def exit_code(stop: Stop, arguments: Sequence[str]) -> int:
 def _complain(error: UserError) -> int:
     if isinstance(error, RecipeError) and len(error.problems) > 1:
         click.echo(f"{len(error.problems)} problems:", err=True)
-    click.echo(str(error) if isinstance(error, RecipeError) else f"error: {error}", err=True)
+    text = str(error) if isinstance(error, RecipeError) else f"{_own()}error: {error}"
+    click.echo(text, err=True)
     return 2
+
+
+def _own() -> str:
+    """Which process it is that has something to say, unless it is the first."""
+    rank, _ = place()
+    return f"process {rank}: " if rank else ""
 
 
 def _unexpected(error: BaseException, arguments: Sequence[str], folder: Path | None = None) -> int:
@@ -118,5 +134,6 @@ def _unexpected(error: BaseException, arguments: Sequence[str], folder: Path | N
     told = "".join(traceback.format_exception(error))
     path.write_text(f"nnrecipe {' '.join(arguments)}\n\n{told}", errors="backslashreplace")
     text = " ".join(str(error).split())[:200]
-    click.echo(f"unexpected error: {type(error).__name__}: {text} (see {path})", err=True)
+    kind = type(error).__name__
+    click.echo(f"{_own()}unexpected error: {kind}: {text} (see {path})", err=True)
     return 3

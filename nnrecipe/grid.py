@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from nnrecipe.core.errors import Problem, RecipeError, UserError
-from nnrecipe.core.progress import Progress
+from nnrecipe.core.errors import PeerError, Problem, RecipeError, UserError
+from nnrecipe.core.progress import Progress, Silence
+from nnrecipe.core.torchrun import place, restarts
 from nnrecipe.exits import NO_FAULT_OF_OURS, Crash, exit_code
 from nnrecipe.recipe import LoadedRecipe
 from nnrecipe.recipe.problems import ClashError
@@ -120,11 +121,25 @@ def run_plans(
     return max(code for code in codes if code != USERS)
 
 
+def refuse_processes(*, several: bool, output: Path | None) -> None:
+    """Raise `UserError` for what `torchrun` can't start: several runs, or one it couldn't find."""
+    _, size = place()
+    if size > 1 and several:
+        found = f"{size} processes, and --seeds and --vary walk several runs"
+        raise UserError(f"torchrun: {found}: start one run, or leave torchrun out")
+    if restarts()[1] and output is None:
+        found = "--max-restarts has to find the run again"
+        raise UserError(f"torchrun: {found}: say with --output where it is")
+
+
 def run_one(
     loaded: LoadedRecipe, folder: Path, *, stages: Sequence[str] | None, keep_going: bool
 ) -> Outcome:
     """Walk one recipe, and show how far it is. Raises `UserError`, or `Crash` for what is ours."""
+    count, _ = restarts()
     with _at_work(folder) as progress:
+        if count and (folder / CONFIG_FILE).is_file():  # torchrun has started it anew
+            return resume_run(folder, progress=progress)
         return run_recipe(
             loaded.recipe,
             output=folder,
@@ -147,12 +162,15 @@ def resume_one(folder: Path) -> Outcome:
 def _at_work(folder: Path) -> Iterator[Progress]:
     """A block that works on a run: shows how far it is, and says what is to be done if it stops."""
     try:
+        if place()[0]:  # the first process of several speaks for all
+            yield Silence()
+            return
         with terminal_progress() as progress:
             yield progress
-    except UserError:
+    except (UserError, PeerError):
         raise
     except KeyboardInterrupt:
-        if (folder / CONFIG_FILE).is_file():
+        if place()[0] == 0 and (folder / CONFIG_FILE).is_file():
             click.echo(f"go on with: nnrecipe resume {folder}", err=True)
         raise
     except OSError as error:

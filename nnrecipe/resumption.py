@@ -25,6 +25,7 @@ from nnrecipe.training.checkpoint import load_checkpoint
 
 RESUME_FILE, LOCK_FILE = "resume.json", ".lock"
 VERSION = 1
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,14 @@ class Saved:
         replace_file(folder / RESUME_FILE, json.dumps(told) + "\n")
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Where a run goes on: after the stages that are saved, or within the training that is kept."""
+
+    saved: Saved
+    kept: Kept | None = None
+
+
 def read_saved(folder: Path) -> Saved:
     """What a run folder keeps. Raises `UserError` if there is nothing, or if it is damaged."""
     path = folder / RESUME_FILE
@@ -99,9 +108,7 @@ def fingerprint(recipe: Recipe) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def take_up(
-    saved: Saved, folder: Path, *, device: torch.device, say: Callable[[str], None]
-) -> tuple[Saved, Kept | None]:
+def take_up(saved: Saved, folder: Path, *, say: Callable[[str], None]) -> Cut:
     """What is whole of a run that was cut off; the logbook is taken back to there.
 
     Where a file that the trained model is used from is damaged, the training is not whole.
@@ -111,18 +118,18 @@ def take_up(
         files = [checkpoints / BEST_FILE, *sorted(checkpoints.glob("snapshot-*.pt"))]
         try:
             for file in filter(Path.exists, files):
-                load_checkpoint(file, device=device)
+                load_checkpoint(file, device=CPU)
         except UserError as error:
             say(f"{error}: training anew")
             saved = saved.before("train")
     else:
-        kept = find_kept(checkpoints, device=device, say=say)
+        kept = find_kept(checkpoints, device=CPU, say=say)
     mark = saved.walked[-1].logbook if saved.walked else {}
     rewind(folder, mark if kept is None else kept.mark)
     done = ", ".join(walked.result.stage for walked in saved.walked)
     epochs = "" if kept is None else f"; train goes on after epoch {len(kept.records)}"
     say(f"going on after {done or 'the start'}{epochs}")
-    return saved, kept
+    return Cut(saved, kept)
 
 
 @contextmanager

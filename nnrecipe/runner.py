@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,21 +21,21 @@ from torch.utils.data import Subset
 
 from nnrecipe.checks import Bench
 from nnrecipe.core.device import pick_device
-from nnrecipe.core.errors import UserError
-from nnrecipe.core.logbook import Logbook
+from nnrecipe.core.errors import PeerError, UserError
+from nnrecipe.core.logbook import Logbook, NoTracking
 from nnrecipe.core.progress import Progress, Silence
 from nnrecipe.core.report import Report
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.source_lines import OwnCode
 from nnrecipe.core.targets import describe, import_target, is_torchs, is_users_fault
+from nnrecipe.core.world import World, joined
 from nnrecipe.recipe import Recipe, load, load_kept
 from nnrecipe.recipe.bench import make_bench
 from nnrecipe.recipe.repairs import with_repairs
 from nnrecipe.report import markdown, write_html, write_report
-from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE, read_report, replace_file
-from nnrecipe.resumption import Saved, fingerprint, locked, read_saved, take_up
+from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE, replace_file
+from nnrecipe.resumption import Cut, Saved, fingerprint, locked, read_saved, take_up
 from nnrecipe.stages import Run
-from nnrecipe.stages.kept import Kept
 from nnrecipe.stages.search import take_winner
 from nnrecipe.stages.walk import walk
 from nnrecipe.training.search import NoSearch
@@ -96,14 +97,17 @@ def run_recipe(
     """
     progress = progress or Silence()
     _chosen(recipe, stages)  # refuses what can't be walked before there is a folder
-    folder = _make_folder(output or default_folder(recipe))
-    with locked(folder):
-        _refuse_taken(folder)
-        names = None if stages is None else tuple(stages)
-        saved = Saved(stages=names, keep_going=keep_going, recipe=fingerprint(recipe))
-        saved.write(folder)
-        _record(recipe, folder, source=source)
-        return _carry_on(recipe, folder, saved, progress=progress)
+    with joined(pick_device(recipe.device)) as world:
+        if not world.is_first:
+            return _follow(recipe, world)
+        folder = _make_folder(output or default_folder(recipe))
+        with locked(folder):
+            _refuse_taken(folder)
+            names = None if stages is None else tuple(stages)
+            saved = Saved(stages=names, keep_going=keep_going, recipe=fingerprint(recipe))
+            saved.write(folder)
+            _record(recipe, folder, source=source)
+            return _carry_on(recipe, folder, Cut(saved), world=world, progress=progress)
 
 
 def resume_run(folder: Path, *, progress: Progress | None = None) -> Outcome:
@@ -113,25 +117,42 @@ def resume_run(folder: Path, *, progress: Progress | None = None) -> Outcome:
     folder holds no run, another process works in it, or its config was changed.
     """
     progress = progress or Silence()
-    saved = read_saved(folder)
-    with locked(folder):
-        saved = read_saved(folder)
-        recipe = load_kept(folder / CONFIG_FILE).recipe
-        if fingerprint(recipe) != saved.recipe:
-            remedy = "put it back, or run it as a new run"
-            raise UserError(f"{folder / CONFIG_FILE}: changed since the run began: {remedy}")
-        if saved.complete:
-            progress.say(f"{folder}: complete, nothing is left to do")
-            return Outcome(report=read_report(folder), folder=folder)
-        say = progress.say
-        saved, kept = take_up(saved, folder, device=pick_device(recipe.device), say=say)
-        return _carry_on(recipe, folder, saved, kept=kept, progress=progress)
+    read_saved(folder)  # a folder without a run is told as that
+    recipe = load_kept(folder / CONFIG_FILE).recipe
+    with joined(pick_device(recipe.device)) as world:
+        if not world.is_first:
+            return _follow(recipe, world)
+        with locked(folder):
+            saved = read_saved(folder)
+            if fingerprint(recipe) != saved.recipe:
+                remedy = "put it back, or run it as a new run"
+                raise UserError(f"{folder / CONFIG_FILE}: changed since the run began: {remedy}")
+            cut = Cut(saved) if saved.complete else take_up(saved, folder, say=progress.say)
+            return _carry_on(recipe, folder, cut, world=world, progress=progress)
+
+
+def _follow(recipe: Recipe, world: World) -> Outcome:
+    """Train with the first process of a run; what is written here is thrown away."""
+    with tempfile.TemporaryDirectory() as scratch:
+        quiet = recipe.model_copy(update={"tracking": NoTracking()})
+        return _carry_on(quiet, Path(scratch), None, world=world, progress=Silence())
 
 
 def _carry_on(
-    recipe: Recipe, folder: Path, saved: Saved, *, progress: Progress, kept: Kept | None = None
+    recipe: Recipe, folder: Path, cut: Cut | None, *, world: World, progress: Progress
 ) -> Outcome:
-    """Walk the stages that are not walked yet, in a folder that is ours."""
+    """Walk the stages that are not walked yet, in a folder that is ours.
+
+    The first process has the `cut` that the run goes on from, and the others take its.
+    """
+    cut = world.from_first(cut)
+    assert cut is not None, "the first process has one"
+    saved = cut.saved
+    if saved.complete:
+        progress.say(f"{folder}: complete, nothing is left to do")
+        results, metrics = [done.result for done in saved.walked], saved.walked[-1].metrics
+        report = with_repairs(Report.of(recipe.name, results, metrics), recipe)
+        return Outcome(report=report, folder=folder)
     chosen, device = _chosen(recipe, saved.stages), pick_device(recipe.device)
     with (
         isolated_rng(recipe.seed, "run"),
@@ -141,28 +162,30 @@ def _carry_on(
         progress.say(f"{recipe.name}: {folder}")
         for key, target in _targets(recipe):
             progress.say(f"your code as {key}: {target}")
-        run = _prepare(recipe, device, folder, logbook, progress)
+        run = _prepare(recipe, device, folder, logbook, progress, world)
         run.results = [done.result for done in saved.walked]
         if saved.walked:
             run.metrics = dict(saved.walked[-1].metrics)
             run.suggested_rate = saved.walked[-1].suggested_rate
-        take_winner(run)
-        run.kept = kept
-        threads = _environment(run)
+        take_winner(run, run.results)
+        run.kept = cut.kept
+        threads = world.from_first(_environment(run) if world.is_first else 0)
         if any(stage.kind == "train" for stage in chosen):
             _ = run.snapshot_steps  # what the schedule can't do is told before anything is computed
         try:
             with using_threads(threads):
                 for _ in walk(run, chosen, gates=() if saved.keep_going else _gates(recipe)):
-                    write_report(_report(recipe, run), folder)
                     saved = saved.after(run)
-                    saved.write(folder)
+                    if world.is_first:
+                        write_report(_report(recipe, run), folder)
+                        saved.write(folder)
         finally:
-            if run.results:
+            if run.results and world.is_first:
                 write_html(folder)
         report = _report(recipe, run)
         logbook.text("report", markdown(report))
-    replace(saved, complete=True).write(folder)
+    if world.is_first:
+        replace(saved, complete=True).write(folder)
     return Outcome(report=report, folder=folder)
 
 
@@ -179,10 +202,19 @@ def default_folder(recipe: Recipe) -> Path:
 
 
 def _prepare(
-    recipe: Recipe, device: torch.device, folder: Path, logbook: Logbook, progress: Progress
+    recipe: Recipe,
+    device: torch.device,
+    folder: Path,
+    logbook: Logbook,
+    progress: Progress,
+    world: World,
 ) -> Run:
     """Load the data and lay out the bench; the indices of the splits are saved."""
+    if not world.is_first:
+        world.from_first(None)  # it may have images to decode, once for all
     data = recipe.data.build(device=device, seed=recipe.seed, workers=recipe.training.workers)
+    if world.is_first:
+        world.from_first(None)
     replace_file(folder / "splits.json", json.dumps(data.indices) + "\n")
     bench = make_bench(recipe, data, device=device)
     return Run(
@@ -200,6 +232,7 @@ def _prepare(
         progress=progress,
         recipe=recipe.model_dump(mode="json"),
         own=_own_code(recipe, bench),
+        world=world,
     )
 
 
@@ -334,6 +367,7 @@ def _environment(run: Run) -> int:
         "packages": {name: version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name() if run.device.type == "cuda" else "cpu",
         "cpus": os.cpu_count(),
+        "processes": run.world.size,
     }
     if not path.exists():
         here["threads"] = _threads(run)
@@ -352,7 +386,7 @@ def _users_mistakes(recipe: Recipe) -> Iterator[None]:
     own = ", ".join(f"{key} {target}" for key, target in _targets(recipe))
     try:
         yield
-    except UserError:
+    except (UserError, PeerError):
         raise
     except Exception as error:
         # A user's module may be made of torch's own: then none of its lines are in the traceback.

@@ -11,6 +11,10 @@ class UserError(ValueError):
     """The input is wrong: a config, a path, an argument or the user's own code. Exit code 2."""
 
 
+class PeerError(RuntimeError):
+    """Another process of the run has ended, which has told why."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong with a config, and where.

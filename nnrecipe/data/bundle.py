@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nnrecipe.core.shapes import InputShape, OutputSpec
+from nnrecipe.core.world import ALONE, World
 from nnrecipe.data.augmentation import Augmentation
 from nnrecipe.data.batch import Batch
 from nnrecipe.data.normalization import Normalize
@@ -42,28 +43,42 @@ class DataBundle:
     normalization: Normalize
 
     def training_batches(
-        self, batch_size: int, *, generator: torch.Generator, shuffle: bool = True
+        self,
+        batch_size: int,
+        *,
+        generator: torch.Generator,
+        shuffle: bool = True,
+        world: World = ALONE,
     ) -> Iterator[Batch]:
         """One epoch of the training split, augmented and normalized.
 
         The generator (on the CPU) decides the order and seeds the augmentation. A last batch of a
-        single example is left out, as batch normalization can't train on it.
+        single example is left out, as batch normalization can't train on it. Of several processes
+        each gets its part of every batch, and augments it with draws of its own.
         """
         count = len(self.train)
         order = torch.randperm(count, generator=generator) if shuffle else torch.arange(count)
         seed = int(torch.randint(2**32, (), generator=generator))
+        seed += world.rank
         draws = torch.Generator(self.preprocessing.mean.device).manual_seed(seed)
         order = order[: _examples_used(count, batch_size)]
-        for inputs, targets in self.train.batches(batch_size, order=order, seed=seed):
+        for inputs, targets in _read(self.train, order, batch_size, seed=seed, world=world):
             yield Batch(self._augmented(inputs, draws), targets)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """How many batches `training_batches` gives."""
         return math.ceil(_examples_used(len(self.train), batch_size) / batch_size)
 
-    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
-        """All examples of a split in sequence, normalized, never augmented."""
-        for inputs, targets in split.batches(batch_size):
+    def batches(self, split: Split, batch_size: int, *, world: World = ALONE) -> Iterator[Batch]:
+        """All examples of a split in sequence, normalized, never augmented.
+
+        Of several processes each gets every so manieth batch.
+        """
+        order = None
+        if not world.is_alone:
+            chunks = torch.arange(len(split)).split(batch_size)[world.rank :: world.size]
+            order = torch.cat([torch.arange(0), *chunks])
+        for inputs, targets in split.batches(batch_size, order=order):
             yield Batch(self.preprocessing(inputs), targets)
 
     def examples(self, split: Split, indices: Tensor) -> Batch:
@@ -83,6 +98,20 @@ class DataBundle:
         if not changes:
             return self.preprocessing(raw)  # type: ignore[no-any-return]
         return self.preprocessing.normalize(changes(self.preprocessing.pixels(raw), draws))
+
+
+def _read(
+    split: Split, order: Tensor, batch_size: int, *, seed: int, world: World
+) -> Iterator[Batch]:
+    """The batches that `order` makes, or this process's part of each."""
+    if world.is_alone:
+        yield from split.batches(batch_size, order=order, seed=seed)
+        return
+    parts = [world.part(batch) for batch in order.split(batch_size)]
+    *whole, last = parts
+    if whole:
+        yield from split.batches(len(whole[0]), order=torch.cat(whole), seed=seed)
+    yield from split.batches(len(last), order=last, seed=seed + world.size)
 
 
 def _examples_used(count: int, batch_size: int) -> int:

@@ -14,6 +14,7 @@ from nnrecipe.core.findings import StageResult
 from nnrecipe.core.logbook import Logbook
 from nnrecipe.core.progress import Progress
 from nnrecipe.core.source_lines import OwnCode
+from nnrecipe.core.world import ALONE, World
 from nnrecipe.regularization import EarlyStopping
 from nnrecipe.schedulers import Multiplier, Scheduler
 from nnrecipe.stages.kept import Kept
@@ -79,8 +80,9 @@ class Run(Experiment):
     """A walk through the recipe. Stages read it, and leave their results and metrics in it.
 
     `own` is what the user wrote of it, to point at. `kept` is the training to go on with, in a run
-    that was cut off in it. `length_known` says whether `training.epochs`
-    is anybody's plan, rather than a default.
+    that was cut off in it. `world` are the processes that train together; of the stages only
+    `train` runs in all of them. `length_known` says whether `training.epochs` is anybody's plan,
+    rather than a default.
     """
 
     folder: Path
@@ -91,6 +93,7 @@ class Run(Experiment):
     metrics: dict[str, float] = field(default_factory=dict)
     ensemble: EnsembleSpec = field(default_factory=NoEnsemble)
     kept: Kept | None = None
+    world: World = ALONE
     search: NoSearch | AnySearch = field(default_factory=NoSearch)
     search_tools: SearchTools | None = None
     length_known: bool = True

@@ -75,9 +75,9 @@ def adopt(run: Run, values: Mapping[str, Any]) -> None:
     (run.folder / BEST_FILE).write_text(f"# The winner of the search.\n{text}", encoding="utf-8")
 
 
-def take_winner(run: Run) -> None:
-    """Adopt the winner of a search that the run has behind it, if it has."""
-    for result in run.results:
+def take_winner(run: Run, results: Sequence[StageResult]) -> None:
+    """Adopt the winner of a search that was made before, or in another process, if there was one."""
+    for result in results:
         if result.stage == "search" and "winner" in result.facts:
             adopt(run, result.facts["winner"])
 

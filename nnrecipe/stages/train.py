@@ -16,6 +16,7 @@ from nnrecipe.core.device import evaluation_batch
 from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.seeding import derive_seed, generator, isolated_rng, seed_everything
 from nnrecipe.core.spec import Spec
+from nnrecipe.core.world import ALONE
 from nnrecipe.data.batch import Batch
 from nnrecipe.stages.fitting import full_setup
 from nnrecipe.stages.kept import BEST_FILE, LAST_FILE, forget
@@ -55,7 +56,9 @@ class TrainStage(Spec):
         rate = run.learning_rate
         if rate is None:
             return StageResult.of(self.kind, {}, [_no_rate()])
-        setup = full_setup(run, bench.make_model(), rate=rate, monitor_every=_sampling(run))
+        setup = full_setup(
+            run, bench.make_model(), rate=rate, monitor_every=_sampling(run), world=run.world
+        )
         average = training.average.build(setup.model, epochs=training.epochs)
         start = bench.start_loss()
         course = Course(training.select_by, run.early_stopping)
@@ -74,11 +77,16 @@ class TrainStage(Spec):
             )
             for record in () if course.should_stop else epochs:
                 is_best = course.add(record)
-                _log(run, record, rate=rate)
-                _save(run, setup, average, course, is_best=is_best)
+                if run.world.is_first:
+                    _log(run, record, rate=rate)
+                    _save(run, setup, average, course, is_best=is_best)
                 run.progress.advance(0, note=_note(record))
                 if course.should_stop:
                     break
+            if not run.world.is_first:
+                return StageResult.of(self.kind, {}, [])  # the first process tells the rest
+            if not run.world.is_alone:
+                setup = replace(setup, forward=None, world=ALONE)
             seed_everything(bench.seed, "look back")
             bench.data.restart(derive_seed(bench.seed, "look back"))
             lagging = _statistics(run, setup, average, course)

@@ -10,6 +10,7 @@ from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import StageResult, Verdict
 from nnrecipe.core.seeding import derive_seed, isolated_rng
 from nnrecipe.stages.run import Run
+from nnrecipe.stages.search import take_winner
 
 
 def walk(run: Run, stages: Sequence[Any], *, gates: Sequence[str]) -> Iterator[StageResult]:
@@ -45,13 +46,29 @@ def _must_stop(result: StageResult, gates: Sequence[str]) -> bool:
     return result.stage in gates
 
 
+def _together(stage: Any, run: Run) -> StageResult:
+    """Run a stage: training in all processes, any other in the first, whose word goes for all."""
+    if run.world.is_alone:
+        made: StageResult = stage.run(run)
+        return made
+    found: StageResult | None = (
+        stage.run(run) if run.world.is_first or stage.kind == "train" else None
+    )
+    told = run.world.from_first((found, run.metrics, run.suggested_rate))
+    result, run.metrics, run.suggested_rate = told
+    assert result is not None, "the first process has one"
+    if not run.world.is_first:
+        take_winner(run, [result])
+    return result
+
+
 def _timed(stage: Any, run: Run) -> StageResult:
     started = time.perf_counter()
     run.progress.begin(stage.kind)
     seed = run.bench.seed
     with isolated_rng(seed, "stage", stage.kind):
         run.bench.data.restart(derive_seed(seed, "stage", stage.kind))
-        result: StageResult = stage.run(run)
+        result = _together(stage, run)
     result = result.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
     run.progress.end(result)
     return result

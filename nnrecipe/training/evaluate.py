@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nnrecipe.core.device import Precision, autocast
 from nnrecipe.core.shapes import OutputSpec
+from nnrecipe.core.world import ALONE, World, in_turn
 from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable, mass
 from nnrecipe.training.mistakes import Mistakes
@@ -43,8 +44,12 @@ def evaluate(
     outputs: OutputSpec,
     precision: Precision = "fp32",
     mistakes: Mistakes | None = None,
+    world: World = ALONE,
 ) -> Evaluation:
     """Evaluate in eval mode, and leave the model in the mode it was in.
+
+    Of several processes each is given every so manieth of the split's batches. All get the same
+    evaluation, that of one process: the outputs are put together and counted in the split's order.
 
     The loss is that of the whole split, whatever the batches: their means weigh by their examples,
     or by the class weights of these. `mistakes` is shown every batch, if it is given.
@@ -55,9 +60,8 @@ def evaluate(
     masses: list[Tensor] = []
     examples = 0
     score = score_of(outputs)
-    for inputs, targets in batches:
-        with autocast(inputs.device, precision):
-            made = model(inputs)
+    for made, targets in _all_outputs(model, batches, precision=precision, world=world):
+        with autocast(made.device, precision):
             losses.append(loss(made, targets))
         masses.append(mass(loss, targets))
         examples += len(targets)
@@ -70,3 +74,24 @@ def evaluate(
     weights = torch.stack(masses).double()
     mean = (torch.stack(losses).double() * weights).sum() / weights.sum()
     return Evaluation(loss=float(mean), examples=examples, score=score)
+
+
+def _all_outputs(
+    model: nn.Module, batches: Iterable[Batch], *, precision: Precision, world: World
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The outputs and the targets of all processes' batches, in turn."""
+    own = _outputs(model, batches, precision=precision)
+    if world.is_alone:
+        yield from own
+        return
+    home = next(model.parameters()).device
+    parts = world.gather([(made.cpu(), targets.cpu()) for made, targets in own])
+    yield from ((made.to(home), targets.to(home)) for made, targets in in_turn(parts))
+
+
+def _outputs(
+    model: nn.Module, batches: Iterable[Batch], *, precision: Precision
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for inputs, targets in batches:
+        with autocast(inputs.device, precision):
+            yield model(inputs), targets

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nnrecipe.core.device import evaluation_batch
 from nnrecipe.core.progress import Progress
 from nnrecipe.core.seeding import derive_seed, generator, seed_everything
+from nnrecipe.core.world import ALONE, World
 from nnrecipe.data import DataBundle
 from nnrecipe.data.batch import Batch
 from nnrecipe.training.averaging import Average, recompute_statistics
@@ -114,19 +115,21 @@ def fit(
 
     Every epoch draws its order, augmentation and dropout from seeds of its own, so an epoch comes
     out the same whether or not its predecessors ran in the same process: `after` is the last of
-    those that `setup` and `average` have behind them. What is evaluated is the `average` of the
+    those that `setup` and `average` have behind them. Dropout in one process of several is not that
+    in another. What is evaluated is the `average` of the
     weights.
     """
     if after is not None and after.diverged_at is not None:
         return
+    world = setup.world
     done, first_step = (0, 0) if after is None else (after.epoch, after.step)
     for epoch in range(done + 1, training.epochs + 1):
         started = time.perf_counter()
         start = Snapshot(setup) if setup.monitor_every else None
-        seed_everything(seed, "epoch", epoch)
+        seed_everything(seed, "epoch", epoch, *_apart(world))
         data.restart(derive_seed(seed, "epoch", epoch))
         sums = _Sums()
-        batches = epoch_batches(data, training, seed, epoch)
+        batches = epoch_batches(data, training, seed, epoch, world=world)
         for step in train_steps(setup, batches, first_step=first_step):
             sums.add(step)
             average.after_step()
@@ -143,8 +146,9 @@ def fit(
             if average.needs_statistics:
                 again = epoch_batches(data, training, seed, epoch)
                 recompute_statistics(average.model, again, precision=setup.precision)
+            world.agree(average.model)
             validation = validate(setup, average.model, data)
-        elif start is not None:
+        elif start is not None and world.is_alone:
             seed_everything(seed, "epoch", epoch)
             again = epoch_batches(data, training, seed, epoch)
             origin = _origin(setup, start, again, first_step=first_step, broken=broken)
@@ -183,6 +187,11 @@ def _origin(
     return found
 
 
+def _apart(world: World) -> list[str | int]:
+    """What makes the seeds of a process its own; nothing in the first, which draws as if alone."""
+    return [] if world.is_first else ["process", world.rank]
+
+
 def has_finite_weights(model: nn.Module) -> bool:
     """Whether all parameters are finite; one synchronisation."""
     finite = [torch.isfinite(parameter).all() for parameter in model.parameters()]
@@ -190,11 +199,17 @@ def has_finite_weights(model: nn.Module) -> bool:
 
 
 def epoch_batches(
-    data: DataBundle, training: TrainingSpec, seed: int, epoch: int
+    data: DataBundle, training: TrainingSpec, seed: int, epoch: int, *, world: World = ALONE
 ) -> Iterator[Batch]:
-    """The batches of an epoch, in the order and with the augmentation that are its own."""
+    """The batches of an epoch, in the order and with the augmentation that are its own.
+
+    Of each the process of a `world` gets its share.
+    """
     return data.training_batches(
-        training.batch_size, generator=generator(seed, "order", epoch), shuffle=training.shuffle
+        training.batch_size,
+        generator=generator(seed, "order", epoch),
+        shuffle=training.shuffle,
+        world=world,
     )
 
 
@@ -202,8 +217,9 @@ def validate(setup: TrainSetup, model: nn.Module, data: DataBundle) -> Evaluatio
     """Evaluate a model on the validation split."""
     return evaluate(
         model,
-        data.batches(data.val, evaluation_batch(setup.device)),
+        data.batches(data.val, evaluation_batch(setup.device), world=setup.world),
         setup.loss,
         outputs=data.outputs,
         precision=setup.precision,
+        world=setup.world,
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nnrecipe.core.device import autocast
+from nnrecipe.core.world import World
 from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable, mass
 from nnrecipe.regularization.mixing import Mixed
@@ -30,7 +31,8 @@ class Outcome:
 class Objective:
     """A function of the weights: each call returns the loss and leaves its gradient in place.
 
-    The gradient is that of the mean over the examples of all batches; `weights` are penalized,
+    The gradient is that of the mean over the examples of all batches, in all processes; `weights`
+    are penalized,
     `parameters` are those whose gradient is clipped; a `watch` sees it before and after. `first`
     is the outcome of the first call.
     """
@@ -46,23 +48,29 @@ class Objective:
     ) -> None:
         self.setup, self.parameters, self.weights = setup, parameters, weights
         self.watch = watch
-        self.forward = setup.model if watch or setup.forward is None else setup.forward
+        bare = setup.forward is None or (watch is not None and setup.world.is_alone)
+        self.forward = setup.model if bare or setup.forward is None else setup.forward
         self.batches = [
             setup.mixing(inputs, targets) if setup.mixing else Mixed(inputs, targets, targets, 1.0)
             for inputs, targets in batches
         ]
-        self.examples = sum(len(targets) for _, targets in batches)
-        self.shares = _shares(setup.loss, batches)
+        examples = sum(len(targets) for _, targets in batches)
+        self.examples = int(setup.world.sum(torch.tensor(examples)))
+        self.shares = _shares(setup.loss, batches, setup.world)
         self.first: Outcome | None = None
 
     def __call__(self) -> Tensor:
         """Forward and backward through every batch, then the clipping."""
+        world = self.setup.world
         self.setup.optimizer.zero_grad()
         penalty = self.setup.penalty.of(self.weights) if self.setup.penalty.active else None
         *others, last = zip(self.batches, self.shares, strict=True)
         parts = [self._backward(batch, share) for batch, share in others]
         parts.append(self._backward(*last, penalty))  # one pass for both costs less than two
         loss, correct = parts[0] if len(parts) == 1 else _sum(parts)
+        if not world.is_alone:
+            loss = world.sum(loss) / world.size
+            correct = None if correct is None else world.sum(correct)
         self.setup.scaler.unscale_(self.setup.optimizer)
         self._clip()
         if self.first is None:
@@ -95,12 +103,15 @@ class Objective:
                 torch.nn.utils.clip_grad_norm_(self.parameters, limits.gradient_norm)
 
 
-def _shares(loss: LossCallable, batches: Sequence[Batch]) -> list[Tensor | None]:
-    """What each batch's mean loss counts in the mean over all of them; None for one batch alone."""
-    if len(batches) == 1:
+def _shares(loss: LossCallable, batches: Sequence[Batch], world: World) -> list[Tensor | None]:
+    """What each batch's mean loss counts in the mean over all of them; None for one batch alone.
+
+    Of several processes the mean is taken, so there it counts as many times as much.
+    """
+    if len(batches) == 1 and world.is_alone:
         return [None]
     masses = torch.stack([mass(loss, targets) for _, targets in batches])
-    return list(masses / masses.sum())
+    return list(masses * world.size / world.sum(masses.sum()))
 
 
 def _correct(batch: Mixed, outputs: Tensor, setup: TrainSetup) -> Tensor | None:

@@ -14,6 +14,7 @@ from torch.amp import GradScaler
 
 from nnrecipe.core.device import Precision
 from nnrecipe.core.shapes import Task
+from nnrecipe.core.world import ALONE, World
 from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable
 from nnrecipe.regularization import Penalty
@@ -44,7 +45,8 @@ class TrainSetup:
     """A model and everything that changes it; `train_steps` does the changing.
 
     `reevaluates` says that one step of the optimizer computes the loss several times. `forward` is
-    the model compiled, for steps that nobody looks into. The `scaler` keeps the small gradients of
+    the model compiled, for steps that nobody looks into; or, where several processes train it, what
+    puts their gradients together. The `scaler` keeps the small gradients of
     fp16 from vanishing; in other formats it does nothing.
     """
 
@@ -62,6 +64,7 @@ class TrainSetup:
     reevaluates: bool = False
     monitor_every: int | None = None
     forward: Callable[[Tensor], Tensor] | None = None
+    world: World = ALONE
 
     @cached_property
     def scaler(self) -> GradScaler:

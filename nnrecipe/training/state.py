@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from nnrecipe.losses.function import LossCallable, LossFunction
 from nnrecipe.training.averaging import Average
 from nnrecipe.training.fit import EpochRecord
 from nnrecipe.training.setup import TrainSetup
@@ -23,8 +24,8 @@ def training_state(setup: TrainSetup, average: Average) -> dict[str, Any]:
         "scaler": setup.scaler.state_dict(),
         "average_updates": average.updates,
     }
-    if isinstance(setup.loss, nn.Module):
-        state["loss"] = setup.loss.state_dict()
+    if (module := _module(setup.loss)) is not None:
+        state["loss"] = module.state_dict()
     if average.model is not setup.model:
         state["trained_model"] = setup.model.state_dict()
     return state
@@ -43,7 +44,13 @@ def restore(
     setup.optimizer.load_state_dict(state["optimizer"])
     if state["scaler"]:
         setup.scaler.load_state_dict(state["scaler"])
-    if isinstance(setup.loss, nn.Module):
-        setup.loss.load_state_dict(state["loss"])
+    if (module := _module(setup.loss)) is not None:
+        module.load_state_dict(state["loss"])
     for record in records:
         setup.schedule.observe(record.step, record.figures())
+
+
+def _module(loss: LossCallable) -> nn.Module | None:
+    """The module that a loss is, or is made of."""
+    inner = loss.loss if isinstance(loss, LossFunction) else loss
+    return inner if isinstance(inner, nn.Module) else None

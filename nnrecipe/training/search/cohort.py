@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd
 
-from nnrecipe.core.seeding import isolated_rng, seed_everything
+from nnrecipe.core.seeding import derive_seed, isolated_rng, seed_everything
 from nnrecipe.data import DataBundle
 from nnrecipe.training.averaging import Average, recompute_statistics
 from nnrecipe.training.course import Course
@@ -169,6 +169,7 @@ def _epoch(
     """One pass over the training split for all of them; returns the steps so far."""
     started = time.perf_counter()
     seed_everything(seed, "epoch", epoch)
+    data.restart(derive_seed(seed, "epoch", epoch))
     watch = _Watch(active, training.batch_size)
     losses, correct, sizes = list[Tensor](), list[Tensor](), list[int]()
     for record in train_population(

@@ -76,7 +76,7 @@ def adopt(run: Run, values: Mapping[str, Any]) -> None:
 
 
 def take_winner(run: Run, results: Sequence[StageResult]) -> None:
-    """Adopt the winner of a search that was made before, or in another process, if there was one."""
+    """Adopt the winner of a search that was made before, or in another process, if any was."""
     for result in results:
         if result.stage == "search" and "winner" in result.facts:
             adopt(run, result.facts["winner"])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
+from nnrecipe.core.errors import conflict
 from nnrecipe.core.shapes import InputShape, OutputSpec, Task
 from nnrecipe.data.bundle import DataBundle
 from nnrecipe.data.partition import hold_out
-from nnrecipe.data.source import Images, SourceSpec
+from nnrecipe.data.source import Images, SourceSpec, chosen_names
 from nnrecipe.data.spec import Splits
 
 TEST_FRACTION, TEST_SEED = 0.2, 0  # the test images are the same in every run, whatever its seed
@@ -64,8 +65,22 @@ class Digits(SourceSpec):
         return 1, self.image_size or 8, self.image_size or 8
 
     def outputs(self) -> OutputSpec:
-        """10 classes, 4 traits or 1 number."""
-        return OutputSpec(len(_NAMES[self.predict]), task=self.task)
+        """10 classes or those that are chosen, 4 traits, or 1 number."""
+        return OutputSpec(len(self._names()), task=self.task)
+
+    def _names(self) -> tuple[str, ...]:
+        return chosen_names(self.classes, DIGITS) if self.classes else _NAMES[self.predict]
+
+    @model_validator(mode="after")
+    def _chooses_among_classes(self) -> Self:
+        if self.classes and self.predict != "digit":
+            message = f"{', '.join(self.classes)}: data.predict: {self.predict} has no classes"
+            raise conflict("data.classes", message, "leave it out")
+        unknown = set(self.classes or ()) - set(DIGITS)
+        if unknown:
+            message = f"no class {', '.join(map(repr, sorted(unknown)))}"
+            raise conflict("data.classes", message, "name some of '0', '1', ..., '9'")
+        return self
 
     def build(self, *, device: torch.device, seed: int, workers: int = 0) -> DataBundle:  # noqa: ARG002
         """See `DataSpec.build`; the indices are places in `sklearn.datasets.load_digits()`."""
@@ -75,18 +90,23 @@ class Digits(SourceSpec):
         digits = torch.from_numpy(source.target).long()
         pixels = torch.from_numpy(source.images).mul(255 / 16).round().byte().unsqueeze(1)
         targets = targets_of(digits, pixels, predict=self.predict)
+        chosen = self.renumbered(digits, DIGITS)
+        if self.classes:
+            targets = chosen
         images = Images(pixels, targets).resized(self.image_size)
 
         rest, test = hold_out(
             digits, TEST_FRACTION, seed=TEST_SEED, path="data.kind", classes=DIGITS
         )
-        train, val = self.divide(digits[rest], DIGITS, seed=seed)
+        rest, test = rest[chosen[rest] >= 0], test[chosen[test] >= 0]
+        names = self._names() if self.classes else DIGITS
+        train, val = self.divide(chosen[rest], names, seed=seed)
         places = {"train": rest[train], "val": rest[val], "test": test}
         splits = Splits(
             train=images.split(places["train"], device=device),
             val=images.split(places["val"], device=device),
             test=images.split(places["test"], device=device),
-            classes=_NAMES[self.predict],
+            classes=self._names(),
             indices={name: indices.tolist() for name, indices in places.items()},
             task=self.task,
         )

@@ -23,7 +23,7 @@ from nnrecipe.data.image_cache import Array, ImageCache, default_folder
 from nnrecipe.data.image_files import ImageFiles, ImageFormat, ImageReader, bytes_of
 from nnrecipe.data.mapped import MappedSplit
 from nnrecipe.data.partition import hold_out, subset
-from nnrecipe.data.source import SourceSpec
+from nnrecipe.data.source import SourceSpec, chosen_names
 from nnrecipe.data.spec import Splits
 from nnrecipe.data.split import RESIDENT_BYTES, ResidentSplit, Split
 from nnrecipe.data.streamed import Source, Stream, StreamedSplit
@@ -63,8 +63,9 @@ class ImageFolder(SourceSpec):
         return given
 
     def build(self, *, device: torch.device, seed: int, workers: int = 0) -> DataBundle:
-        """See `DataSpec.build`; the indices are places in the sorted list of a folder's files.
+        """See `DataSpec.build`.
 
+        The indices are places in the sorted list of the files that a folder has of these classes.
         Raises `UserError` if the folder isn't laid out so, or an image can't be read.
         """
         classes, parts, indices = self._divide_files(seed)
@@ -138,10 +139,11 @@ class ImageFolder(SourceSpec):
         """The classes, the files of each split, and the indices of the splits that were drawn."""
         root = self.root.expanduser()
         ready = (root / "train").is_dir()
-        classes = _classes(root / "train" if ready else root)
-        source = _list_files(root / "train" if ready else root, classes)
+        known = _classes(root / "train" if ready else root)
+        classes = chosen_names(self.classes, known)
+        source = _list_files(root / "train" if ready else root, classes, known=known)
         names = [name for name in ("val", "test") if ready and (root / name).is_dir()]
-        given = {name: _list_files(root / name, classes) for name in names}
+        given = {name: _list_files(root / name, classes, known=known) for name in names}
 
         places: dict[str, Tensor] = {}
         rest = torch.arange(len(source.paths))
@@ -188,11 +190,14 @@ def _classes(folder: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _list_files(folder: Path, classes: tuple[str, ...]) -> _Files:
-    """The image files below each class folder, in sorted order. Raises `UserError`."""
+def _list_files(folder: Path, classes: tuple[str, ...], *, known: tuple[str, ...]) -> _Files:
+    """The image files of `classes`, in sorted order. Raises `UserError`.
+
+    The folder may have no class that isn't `known`.
+    """
     from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-    unknown = sorted(set(_classes(folder)) - set(classes))
+    unknown = sorted(set(_classes(folder)) - set(known))
     if unknown:
         raise UserError(f"data.root: {folder} has classes that train/ lacks: {', '.join(unknown)}")
     numbers = {name: number for number, name in enumerate(classes)}

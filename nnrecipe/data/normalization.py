@@ -6,14 +6,15 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
+from nnrecipe.core.errors import conflict
 from nnrecipe.core.shapes import InputShape
-from nnrecipe.core.spec import ByKind, PositiveFloat, Spec
+from nnrecipe.core.spec import ByKind, Number, PositiveFloat, Spec
 from nnrecipe.data.moments import Scope, covariance, moments
 
 MOST_WHITENED = 4096
@@ -101,6 +102,43 @@ class Standardize(_ByScope):
         return Statistics(mean, torch.where(std <= rounding, 1.0, std))
 
 
+class Fixed(NormalizeSpec):
+    """Subtract a given mean and divide by a given spread, as a pretrained network is used to.
+
+    The default is what ImageNet's networks expect of RGB images.
+    """
+
+    source = "torchvision.transforms.Normalize"
+
+    kind: Literal["fixed"] = "fixed"
+    mean: tuple[Number, ...] = Field(
+        (0.485, 0.456, 0.406), min_length=1, description="of each channel, in pixel units"
+    )
+    std: tuple[PositiveFloat, ...] = Field(
+        (0.229, 0.224, 0.225), min_length=1, description="of each channel, in pixel units"
+    )
+
+    @model_validator(mode="after")
+    def _as_many_of_both(self) -> Self:
+        if len(self.mean) != len(self.std):
+            found = f"{len(self.mean)} means and {len(self.std)} spreads"
+            raise conflict("data.normalize", found, "give one of each for every channel")
+        return self
+
+    def check_inputs(self, inputs: InputShape) -> None:
+        """Refuses examples of more or fewer channels."""
+        if inputs[0] != len(self.mean):
+            raise ValueError(
+                f"mean and std are of {len(self.mean)} channels, and the examples have {inputs[0]}"
+            )
+
+    def fit(self, batches: Iterable[Tensor]) -> Statistics:
+        """The given numbers, whatever the data."""
+        example = next(iter(batches))
+        shape = (-1, *(1 for _ in example.shape[2:]))
+        return Statistics(torch.tensor(self.mean).view(shape), torch.tensor(self.std).view(shape))
+
+
 class Zca(NormalizeSpec):
     """Decorrelate the features, each then with spread 1, changing the images as little as can be.
 
@@ -138,7 +176,9 @@ class Zca(NormalizeSpec):
         return Statistics(mean, torch.ones_like(mean), whitening=scaled @ directions.T)
 
 
-Normalize = Annotated[NoNormalization | Center | Standardize | Zca, ByKind(default="standardize")]
+Normalize = Annotated[
+    NoNormalization | Center | Standardize | Fixed | Zca, ByKind(default="standardize")
+]
 
 
 def obstacles(normalize: Normalize, inputs: InputShape) -> list[tuple[str, str]]:

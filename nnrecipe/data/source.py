@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from nnrecipe.core.errors import UserError, conflict
 from nnrecipe.core.shapes import Task
 from nnrecipe.core.spec import Fraction
 from nnrecipe.data.images import resize
@@ -34,10 +35,32 @@ class SourceSpec(DataSpec):
         None, description="resize all images to a square of this side, in pixels"
     )
 
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = Field(
+        None, description="names of the classes to use, numbered in this order; null: all"
+    )
+
+    @field_validator("classes")
+    @classmethod
+    def _names_each_once(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        twice = sorted({name for name in classes or () if (classes or ()).count(name) > 1})
+        if twice:
+            raise conflict("data.classes", f"{', '.join(twice)} is there twice", "name each once")
+        return classes
+
     @property
     def task(self) -> Task:
         """Classes, but for `digits`."""
         return "single_label"
+
+    def renumbered(self, targets: Tensor, names: Sequence[str]) -> Tensor:
+        """The examples' numbers `[N]` among the chosen classes; -1 where theirs isn't chosen.
+
+        `names` are those of all classes. Raises `UserError` for a class that isn't among them.
+        """
+        chosen = chosen_names(self.classes, names)
+        numbers = torch.full((len(names),), -1)
+        numbers[[names.index(name) for name in chosen]] = torch.arange(len(chosen))
+        return numbers[targets]
 
     def divide(
         self, targets: Tensor, classes: Sequence[str], *, seed: int
@@ -52,6 +75,17 @@ class SourceSpec(DataSpec):
         return train[subset(targets[train], self.limit, seed=seed)], val
 
 
+def chosen_names(wanted: Sequence[str] | None, names: Sequence[str]) -> tuple[str, ...]:
+    """The classes that `data.classes` names, or all. Raises `UserError` for unknown ones."""
+    unknown = [name for name in wanted or () if name not in names]
+    if unknown:
+        raise UserError(
+            f"data.classes: no class {', '.join(map(repr, unknown))}: the data have "
+            f"{', '.join(names)}"
+        )
+    return tuple(wanted or names)
+
+
 @dataclass(frozen=True)
 class Images:
     """Images in memory: `pixels: [N, C, H, W]` uint8, and their targets.
@@ -62,6 +96,13 @@ class Images:
     pixels: Tensor
     targets: Tensor
     size: int | None = None
+
+    def labelled(self, targets: Tensor) -> Images:
+        """With other `targets: [N]`, and without the images whose target is negative."""
+        kept = targets >= 0
+        if kept.all():
+            return replace(self, targets=targets)
+        return replace(self, pixels=self.pixels[kept], targets=targets[kept])
 
     def resized(self, size: int | None) -> Images:
         """As squares of side `size`, now if that fits in memory; None leaves them as they are."""

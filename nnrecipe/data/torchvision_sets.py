@@ -9,13 +9,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.spec import Flag
 from nnrecipe.core.targets import describe
 from nnrecipe.data.bundle import DataBundle
-from nnrecipe.data.source import Images, SourceSpec
+from nnrecipe.data.source import Images, SourceSpec, chosen_names
 from nnrecipe.data.spec import Splits
 
 
@@ -38,8 +39,8 @@ class TorchvisionSpec(SourceSpec):
         return channels, self.image_size or height, self.image_size or width
 
     def outputs(self) -> OutputSpec:
-        """The set's own classes."""
-        return OutputSpec(self.class_count)
+        """The set's own classes, or those that are chosen."""
+        return OutputSpec(len(self.classes or range(self.class_count)))
 
     def build(self, *, device: torch.device, seed: int, workers: int = 0) -> DataBundle:  # noqa: ARG002
         """See `DataSpec.build`; the indices are places in torchvision's training part.
@@ -47,17 +48,23 @@ class TorchvisionSpec(SourceSpec):
         Raises `UserError` if the files are neither there nor to be had.
         """
         source, test = self._read(train=True), self._read(train=False)
-        classes = tuple(source.classes)
-        images = _images(source).resized(self.image_size)
+        classes = chosen_names(self.classes, source.classes)
+        images, places = self._chosen(source)
         train, val = self.divide(images.targets, classes, seed=seed)
         splits = Splits(
             train=images.split(train, device=device),
             val=images.split(val, device=device),
-            test=_images(test).resized(self.image_size).whole(device=device),
+            test=self._chosen(test)[0].whole(device=device),
             classes=classes,
-            indices={"train": train.tolist(), "val": val.tolist()},
+            indices={"train": places[train].tolist(), "val": places[val].tolist()},
         )
         return self.bundle(splits, device=device)
+
+    def _chosen(self, source: Any) -> tuple[Images, Tensor]:
+        """The images of the chosen classes, and their places among all, ascending."""
+        images = _images(source)
+        targets = self.renumbered(images.targets, source.classes)
+        return images.labelled(targets).resized(self.image_size), torch.where(targets >= 0)[0]
 
     def _read(self, *, train: bool) -> Any:
         root, reader = self.root.expanduser(), self.reader()

@@ -186,3 +186,52 @@ def test_fashion_mnist_for_real(load, shared_data):
     assert bundle.outputs.class_counts == (5400,) * 10
     assert bundle.preprocessing.mean.item() == pytest.approx(0.286, abs=1e-3)
     assert bundle.preprocessing.std.item() == pytest.approx(0.353, abs=1e-3)
+
+
+@pytest.mark.parametrize("config", [*TORCHVISION, "digits"], indirect=True)
+def test_chosen_classes_are_numbered_as_they_are_named(load, config):
+    whole = load(config)
+    chosen = [whole.classes[3], whole.classes[1], whole.classes[2]]
+    part = load(config | {"classes": chosen})
+    assert part.classes == tuple(chosen)
+    assert part.outputs.size == 3
+    assert set(part.val.targets.tolist()) <= {0, 1, 2}
+    labels = {}  # of every place in the source
+    for name in ("train", "val"):
+        split = getattr(whole, name)
+        labels |= dict(zip(whole.indices[name], split.targets.tolist(), strict=True))
+    expected = [whole.classes[labels[place]] for place in part.indices["train"]]
+    assert [part.classes[label] for label in part.train.targets.tolist()] == expected
+    counts = [(whole.test.targets == whole.classes.index(name)).sum().item() for name in chosen]
+    assert part.test.targets.bincount().tolist() == counts
+
+
+def test_chosen_folders_alone_are_read(load, image_folder):
+    folders = {f"{part}/{name}": 10 for part in ("train", "test") for name in ("cat", "cow", "dog")}
+    root = image_folder(folders)
+    bundle = load({"kind": "image_folder", "root": str(root), "classes": ["dog", "cat"]})
+    assert bundle.classes == ("dog", "cat")
+    assert bundle.test.targets.bincount().tolist() == [10, 10]
+    whole = load({"kind": "image_folder", "root": str(root)})
+    dogs = whole.test.examples(torch.where(whole.test.targets == 2)[0]).inputs
+    assert bundle.test.examples(torch.where(bundle.test.targets == 0)[0]).inputs.equal(dogs)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"classes": ["1", "x"]}, "no class 'x'"),
+        ({"classes": ["1", "1"]}, "twice"),
+        ({"classes": ["1"]}, "at least 2"),
+        ({"classes": ["1", "2"], "predict": "ink"}, "has no classes"),
+    ],
+)
+def test_classes_that_are_not_there_are_refused(load, config, message):
+    with pytest.raises(ValueError, match=message):
+        load({"kind": "digits", **config})
+
+
+@pytest.mark.parametrize("config", ["fashion_mnist", "image_folder"], indirect=True)
+def test_unknown_classes_are_told_from_those_that_there_are(load, config):
+    with pytest.raises(UserError, match=r"data\.classes: no class 'zebra'.*: the data have \w+"):
+        load(config | {"classes": ["zebra", "cat"]})

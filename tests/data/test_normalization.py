@@ -6,11 +6,12 @@ import scipy.linalg
 import torch
 from pydantic import TypeAdapter, ValidationError
 from sklearn.preprocessing import StandardScaler
+from torchvision.transforms import Normalize as TorchvisionsNormalize
 
 from nnrecipe.core.spec import members
 from nnrecipe.data import Data, Normalize
 from nnrecipe.data.moments import covariance, moments
-from nnrecipe.data.normalization import Center, NoNormalization, Standardize, Zca
+from nnrecipe.data.normalization import Center, Fixed, NoNormalization, Standardize, Zca
 from nnrecipe.data.preprocessing import Preprocessing
 
 
@@ -64,6 +65,22 @@ def test_standardize_agrees_with_sklearn():
     ours = preprocessing(Standardize(per="feature").fit(table.split(30)))(table)
     reference = StandardScaler().fit_transform(table.double().numpy())
     assert np.allclose(ours, reference, atol=1e-5)
+
+
+def test_fixed_is_torchvisions_normalize():
+    images = torch.rand(4, 3, 5, 6)
+    expected = TorchvisionsNormalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))(images)
+    assert torch.allclose(preprocessing(Fixed().fit([images]))(images), expected, atol=1e-6)
+    gray = preprocessing(Fixed(mean=(0.5,), std=(0.25,)).fit([images[:, :1]]))(images[:, :1])
+    assert torch.allclose(gray, (images[:, :1] - 0.5) / 0.25)
+
+
+def test_fixed_refuses_another_number_of_channels():
+    data = TypeAdapter(Data)
+    with pytest.raises(ValidationError, match="2 means and 3 spreads"):
+        data.validate_python({"kind": "mnist", "normalize": {"kind": "fixed", "mean": [0.1, 0.2]}})
+    with pytest.raises(ValidationError, match="of 3 channels, and the examples have 1"):
+        data.validate_python({"kind": "mnist", "normalize": "fixed"})
 
 
 def test_what_does_not_vary_becomes_zero_and_stays_finite():

@@ -10,11 +10,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from nnrecipe.architectures.base import ArchitectureSpec
 from nnrecipe.architectures.images import require_image, require_pixels
 from nnrecipe.architectures.refusals import NO_BRANCH, refuse
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.shapes import InputShape, OutputSpec
-from nnrecipe.core.spec import Spec
 from nnrecipe.layers import Activation
 from nnrecipe.layers.activations import Relu
 from nnrecipe.layers.blocks import LayerStyle
@@ -31,7 +31,7 @@ LEAST = {"imagenet": 63, "cifar": 16}
 """The smallest side of an image that leaves the last pooling a pixel, or two of them."""
 
 
-class AlexNet(Spec):
+class AlexNet(ArchitectureSpec):
     """Five convolutions with overlapping max pooling, and three linear layers.
 
     The ImageNet form is torchvision's, in one tower and without the paper's response

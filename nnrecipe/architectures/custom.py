@@ -9,10 +9,10 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from nnrecipe.architectures.base import ArchitectureSpec
 from nnrecipe.architectures.refusals import everything, refuse
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.shapes import InputShape, OutputSpec
-from nnrecipe.core.spec import Spec
 from nnrecipe.core.targets import Target, accepted, blaming, call_target, import_target
 from nnrecipe.layers import Activation
 from nnrecipe.layers.hidden import Hidden
@@ -20,7 +20,7 @@ from nnrecipe.layers.hidden import Hidden
 PATH = "architecture.target"
 
 
-class CustomArchitecture(Spec):
+class CustomArchitecture(ArchitectureSpec):
     """A callable that returns an `nn.Module` mapping `[N, *inputs]` to outputs `[N, num_outputs]`.
 
     It is called with `args`, and with `inputs` (the shape of one example) and `num_classes` or

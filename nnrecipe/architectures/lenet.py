@@ -10,10 +10,10 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from nnrecipe.architectures.base import ArchitectureSpec
 from nnrecipe.architectures.images import require_image, require_pixels
 from nnrecipe.architectures.refusals import NO_BRANCH, refuse
 from nnrecipe.core.shapes import InputShape, OutputSpec
-from nnrecipe.core.spec import Spec
 from nnrecipe.layers import Activation
 from nnrecipe.layers.activations import Relu
 from nnrecipe.layers.blocks import LayerStyle
@@ -25,7 +25,7 @@ from nnrecipe.layers.width import Width, widened
 Layers = OrderedDict[str, nn.Module]
 
 
-class LeNet5(Spec):
+class LeNet5(ArchitectureSpec):
     """Two 5x5 convolutions with pooling, and three linear layers.
 
     The 1998 network has tanh and average pooling; the defaults are today's ReLU and max pooling,

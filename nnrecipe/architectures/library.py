@@ -12,12 +12,12 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from nnrecipe.architectures.base import ArchitectureSpec
 from nnrecipe.architectures.images import require_image
 from nnrecipe.architectures.refusals import refuse
 from nnrecipe.core.errors import UserError, conflict
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.shapes import InputShape, OutputSpec
-from nnrecipe.core.spec import Spec
 from nnrecipe.core.targets import describe
 from nnrecipe.layers import Activation
 from nnrecipe.layers.hidden import Hidden
@@ -29,20 +29,19 @@ TRIAL = (2, 10)
 
 OURS = {
     "num_classes": "the data tell how many outputs there are",
-    "weights": "the network starts from random weights",
-    "pretrained": "the network starts from random weights",
+    "weights": "architecture.weights says what the network starts from",
+    "pretrained": "architecture.weights says what the network starts from",
 }
 """Arguments that are not the user's to give, and why."""
 
 
-class LibraryArchitecture(Spec):
+class LibraryArchitecture(ArchitectureSpec):
     """What the networks of all libraries have in common.
 
     They keep the initial weights that the library gives them unless `init` is given. `args` are the
     keyword arguments that the library's own function takes; they go before what nnrecipe sets.
     """
 
-    kind: str
     shorthand: ClassVar[str | None] = "model"
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
     default_norm: ClassVar[str] = "none"
@@ -54,7 +53,7 @@ class LibraryArchitecture(Spec):
 
     def __hash__(self) -> int:
         """By value: `args` may hold lists and mappings, which have no hash of their own."""
-        return hash((self.kind, self.model, repr(self.args)))
+        return hash((self.kind, self.model, repr(self.args), self.weights))
 
     @classmethod
     def names(cls) -> Sequence[str]:

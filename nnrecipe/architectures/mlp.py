@@ -11,10 +11,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from nnrecipe.architectures.base import ArchitectureSpec
 from nnrecipe.architectures.refusals import NO_BRANCH, refuse
 from nnrecipe.core.errors import conflict
 from nnrecipe.core.shapes import InputShape, OutputSpec
-from nnrecipe.core.spec import Count, Spec
+from nnrecipe.core.spec import Count
 from nnrecipe.layers import Activation
 from nnrecipe.layers.activations import Relu
 from nnrecipe.layers.blocks import LayerStyle
@@ -22,7 +23,7 @@ from nnrecipe.layers.hidden import Hidden
 from nnrecipe.layers.width import Width, widened
 
 
-class Mlp(Spec):
+class Mlp(ArchitectureSpec):
     """Linear, norm, activation, dropout for each hidden layer, and a linear layer at the end.
 
     Images are flattened. Without hidden layers it is softmax regression.

@@ -11,11 +11,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from nnrecipe.architectures.base import ArchitectureSpec
 from nnrecipe.architectures.images import require_image
 from nnrecipe.architectures.refusals import refuse
 from nnrecipe.core.errors import conflict
 from nnrecipe.core.shapes import InputShape, OutputSpec
-from nnrecipe.core.spec import Spec
 from nnrecipe.layers import Activation
 from nnrecipe.layers.activations import Relu
 from nnrecipe.layers.hidden import Hidden
@@ -43,7 +43,7 @@ NO_DROPOUT = (
 )
 
 
-class ResNet(Spec):
+class ResNet(ArchitectureSpec):
     """A stem, stages of residual blocks, global average pooling and one linear layer.
 
     Depths 6n + 2 are the paper's CIFAR form (section 4.2: 16, 32 and 64 channels, a 3x3 stem); 50,

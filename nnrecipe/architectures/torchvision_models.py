@@ -16,7 +16,7 @@ from nnrecipe.core.targets import accepted
 
 
 class TorchvisionModel(LibraryArchitecture):
-    """One of torchvision's classification models with random weights, `torchvision:alexnet` say.
+    """One of torchvision's classification models, `torchvision:alexnet` say.
 
     Transformers are built for the data's image size, auxiliary classifiers are left out.
     """
@@ -27,6 +27,11 @@ class TorchvisionModel(LibraryArchitecture):
         "a model of torchvision comes with its own: leave it out, and give the model's own keyword "
         "in architecture.args where it has one (args: {dropout: 0.2} for vgg16)"
     )
+
+    @property
+    def weights_of(self) -> str | None:
+        """The model's name."""
+        return self.model
 
     @classmethod
     def names(cls) -> Sequence[str]:
@@ -56,6 +61,7 @@ class TorchvisionModel(LibraryArchitecture):
             network,
             image_size=height,  # ViT, which takes squares
             input_size=(height, width),  # MaxVit
+            transform_input=self.weights is not None,  # as these two were trained
             aux_logits=False,  # GoogLeNet and Inception
             init_weights=True,  # the same two warn unless it is said
         )

@@ -10,10 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from nnrecipe.architectures.base import ArchitectureSpec
 from nnrecipe.architectures.images import require_image, require_pixels
 from nnrecipe.architectures.refusals import NO_BRANCH, refuse
 from nnrecipe.core.shapes import InputShape, OutputSpec
-from nnrecipe.core.spec import Spec
 from nnrecipe.layers import Activation
 from nnrecipe.layers.activations import Relu
 from nnrecipe.layers.blocks import LayerStyle
@@ -31,7 +31,7 @@ COUNTS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2,
 Layers = OrderedDict[str, nn.Module]
 
 
-class Vgg(Spec):
+class Vgg(ArchitectureSpec):
     """3x3 convolutions in five groups, in the ImageNet form or with a small head for small images.
 
     The ImageNet form is torchvision's; the CIFAR form averages the last group's pixels and has one

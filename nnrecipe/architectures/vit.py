@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from nnrecipe.architectures.base import ArchitectureSpec
 from nnrecipe.architectures.images import require_image
 from nnrecipe.architectures.refusals import refuse
 from nnrecipe.core.errors import UserError, conflict
 from nnrecipe.core.shapes import InputShape, OutputSpec
-from nnrecipe.core.spec import Count, PositiveFloat, Spec
+from nnrecipe.core.spec import Count, PositiveFloat
 from nnrecipe.layers import Activation, Norm
 from nnrecipe.layers.activations import Gelu, Maxout
 from nnrecipe.layers.hidden import Hidden
@@ -28,7 +29,7 @@ POSITION_STD = 0.02
 """The spread of the position embedding's initial numbers, as in BERT."""
 
 
-class Vit(Spec):
+class Vit(ArchitectureSpec):
     """A transformer encoder over an image's patches, with a linear layer on top.
 
     The defaults are for images of 32x32 pixels; patch 16, dim 768, depth 12 and heads 12 are the

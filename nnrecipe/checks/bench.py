@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from nnrecipe.architectures.weights import Pretrained
 from nnrecipe.core.device import Precision
 from nnrecipe.core.seeding import generator, isolated_rng
 from nnrecipe.core.shapes import OutputSpec
@@ -43,7 +44,8 @@ class Bench:
     loss without a past; `make_bare_loss()` leaves label smoothing out. `chance` is the loss of a
     uniform guess, None where it isn't known. `learning_rate` is None until the probe has chosen it.
     `frozen` holds the paths of the parameters that the recipe declares frozen. `shuffle` says
-    whether training draws a new order each epoch.
+    whether training draws a new order each epoch. `pretrained` is what `make_model` starts from
+    where it doesn't draw its weights.
     """
 
     data: DataBundle
@@ -64,6 +66,7 @@ class Bench:
     mixing: Mixing = field(default_factory=Mixing)
     reevaluates: bool = False
     frozen: frozenset[str] = field(default_factory=frozenset)
+    pretrained: Pretrained | None = None
     _found: dict[Callable[[Bench], Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

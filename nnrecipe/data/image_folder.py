@@ -204,8 +204,8 @@ def _list_files(folder: Path, classes: tuple[str, ...], *, known: tuple[str, ...
     found = make_dataset(str(folder), numbers, extensions=IMG_EXTENSIONS, allow_empty=True)
     found = [(path, label) for path, label in found if not Path(path).name.startswith(".")]
     if not found:
-        known = " ".join(IMG_EXTENSIONS)
-        raise UserError(f"data.root: the class folders in {folder} hold no images ({known})")
+        suffixes = " ".join(IMG_EXTENSIONS)
+        raise UserError(f"data.root: the class folders in {folder} hold no images ({suffixes})")
     return _Files([path for path, _ in found], torch.tensor([label for _, label in found]))
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from nnrecipe.architectures.weights import Pretrained
 from nnrecipe.checks import Bench
 from nnrecipe.core.device import pick_precision
 from nnrecipe.core.errors import UserError
@@ -26,12 +27,15 @@ INIT_EXAMPLES = 64
 def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Bench:
     """The bench that the recipe's parts make together; tries the user's own parts once."""
     first = _make_model(recipe, data)
+    pretrained = _pretrained(recipe, first, data)
     rules = standard_rules(first, recipe.transfer.freeze)
     frozen = frozenset(row.path for row in assign(first, rules) if row.rule.freeze)
     lr = recipe.optimizer.lr
 
     def make_model(of: Recipe = recipe) -> nn.Module:
         made = _make_model(of, data)
+        if pretrained is not None and of.architecture.weights is not None:
+            pretrained.load_into(made)
         for path, parameter in made.named_parameters():
             if path in frozen:
                 parameter.requires_grad_(False)
@@ -71,11 +75,20 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         mixing=recipe.regularization.mixing(),
         reevaluates=recipe.optimizer.calls_objective,
         frozen=frozen,
+        pretrained=pretrained,
     )
     if recipe.architecture.kind == "custom":
         _try_once(bench, recipe.architecture.target)
     make_optimizer(make_model(), lr=bench.learning_rate or 1e-3)  # refuses what can't be trained
     return bench
+
+
+def _pretrained(recipe: Recipe, model: nn.Module, data: DataBundle) -> Pretrained | None:
+    """The weights that the recipe starts from, as they fit its model; None for random ones."""
+    architecture, classes = recipe.architecture, data.classes
+    if architecture.weights is None:
+        return None
+    return architecture.weights.fitted(model, classes=classes, model=architecture.weights_of)
 
 
 def _memory_format(recipe: Recipe) -> torch.memory_format:

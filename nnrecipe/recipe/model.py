@@ -13,6 +13,7 @@ from nnrecipe.core.logbook import TensorBoardTracking, Tracking
 from nnrecipe.core.shapes import Task
 from nnrecipe.core.spec import NonNegativeInt, Spec, kind_of, members
 from nnrecipe.data import Data
+from nnrecipe.data.custom import Custom
 from nnrecipe.init import Init
 from nnrecipe.layers import Activation, Norm
 from nnrecipe.layers.hidden import Hidden
@@ -86,6 +87,8 @@ class Recipe(Spec):
         optimizer = _chosen(given.get("optimizer"), OptimizerSpec)
         if optimizer is not None and optimizer.full_batch:
             training["accumulate"] = "epoch"
+        if "data" in given and "architecture" in given:
+            given = given | {"data": _as_pretrained(given["data"], given["architecture"])}
         filled = given | {key: _of_kind(kind, given.get(key)) for key, kind in kinds.items()}
         written = given.get("training", {})
         return filled | ({"training": training | written} if isinstance(written, dict) else {})
@@ -102,12 +105,15 @@ class Recipe(Spec):
         )
 
     def started(self, *, init: Init | None, activation: Activation | None) -> Recipe:
-        """The same recipe with other initial weights and another nonlinearity; None: its own."""
+        """The same recipe with other initial weights and another nonlinearity; None: its own.
+
+        Other initial weights take the place of pretrained ones.
+        """
         changes: dict[str, Any] = {} if init is None else {"init": init}
-        if activation is not None:
-            changes["architecture"] = self.architecture.model_copy(
-                update={"activation": activation}
-            )
+        network: dict[str, Any] = {} if activation is None else {"activation": activation}
+        if init is not None:
+            network["weights"] = None
+        changes["architecture"] = self.architecture.model_copy(update=network)
         return self.model_copy(update=changes)
 
     @model_validator(mode="after")
@@ -134,6 +140,25 @@ def _of_kind(default: str, section: Any) -> Any:
     return section
 
 
+def _as_pretrained(data: Any, architecture: Any) -> Any:
+    """The data's section with the preprocessing that torchvision's weights are used to.
+
+    What the section says itself stays as it is.
+    """
+    try:
+        found = _ARCHITECTURE.validate_python(architecture)
+    except ValidationError:
+        return data  # told later
+    chosen = _chosen(data, Data)
+    if found.weights is None or chosen is None or chosen is Custom or isinstance(data, Spec):
+        return data
+    size, normalize = found.weights.preprocessing(found.weights_of)
+    filled: dict[str, Any] = {} if normalize is None else {"normalize": normalize}
+    if size is not None and "image_size" in chosen.model_fields:
+        filled["image_size"] = size
+    return filled | (data if isinstance(data, dict) else {"kind": data})
+
+
 def _chosen(section: Any, family: Any) -> Any:
     """The member of a family that a section (a kind, a mapping or a spec) means; None for none."""
     if isinstance(section, Spec):
@@ -152,3 +177,4 @@ def _task_of(data: Any) -> Task | None:
 
 
 _DATA: TypeAdapter[Data] = TypeAdapter(Data)
+_ARCHITECTURE: TypeAdapter[Architecture] = TypeAdapter(Architecture)

@@ -17,7 +17,7 @@ from nnrecipe.data import Preprocessing
 from nnrecipe.stages.ensemble import ENSEMBLE_FILE, measure
 from nnrecipe.stages.mistakes import mistake_facts
 from nnrecipe.stages.run import Run
-from nnrecipe.training.checkpoint import load_checkpoint
+from nnrecipe.training.checkpoint import load_checkpoint, save_checkpoint
 from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.mistakes import Mistakes
 from nnrecipe.training.scores import ClassScore, LabelScore, ValueScore
@@ -42,10 +42,12 @@ class EvaluateStage(Spec):
         path = run.checkpoints / "best.pt"
         if not path.exists() and "train" in [result.stage for result in run.results]:
             return StageResult.of(self.kind, {}, [_no_model()])
-        if not path.exists():
+        if not path.exists() and bench.pretrained is None:
             raise UserError(
                 f"stages: evaluate needs a model, and {path} isn't there: add the train stage"
             )
+        if not path.exists():
+            save_checkpoint(path, _as_given(run))
         checkpoint = load_checkpoint(path, device=run.device)
         model = bench.make_model()
         model.load_state_dict(checkpoint["model"])
@@ -72,6 +74,28 @@ class EvaluateStage(Spec):
             facts |= {"ensemble": together.pop("models"), "ensemble_test": together}
             judged += found
         return StageResult.of(self.kind, facts, judged)
+
+
+def _as_given(run: Run) -> dict[str, Any]:
+    """A checkpoint of the pretrained model that nobody has trained further.
+
+    Raises `UserError` if its head is new: it would only guess.
+    """
+    bench = run.bench
+    assert bench.pretrained is not None
+    if bench.pretrained.replaced:
+        head = ", ".join(bench.pretrained.replaced)
+        raise UserError(f"stages: evaluate: the head ({head}) is new: add the train stage")
+    return {
+        "model": bench.make_model().state_dict(),
+        "preprocessing": bench.data.preprocessing.state_dict(),
+        "classes": list(bench.data.classes),
+        "input_shape": list(bench.data.input_shape),
+        "recipe": run.recipe,
+        "epoch": 0,
+        "step": 0,
+        "figures": {},
+    }
 
 
 def _no_model() -> Finding:
@@ -115,7 +139,8 @@ def _judge(result: Evaluation, split: str, run: Run, *, steps: int) -> Iterator[
             found = _against_constant_labels(score, [count / examples for count in counts], split)
         case ValueScore() as score:
             found = _against_the_mean(score, split)
-    yield found if steps >= LEAST_STEPS else _excused(found, steps)
+    trained = steps >= LEAST_STEPS or run.bench.pretrained is not None
+    yield found if trained else _excused(found, steps)
     name, reached = result.headline
     if split == "test" and f"val_{name}" in run.metrics:
         sizes = (result.examples, len(run.bench.data.val))

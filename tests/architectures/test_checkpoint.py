@@ -1,31 +1,22 @@
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import TypeAdapter
 
-from nnrecipe.architectures import Architecture
 from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.layers.hidden import Hidden
 from nnrecipe.layers.norms import BatchNorm
+from nnrecipe.recipe import load_recipe
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 
-def rename(key):
-    return key.removeprefix("module.").replace("linear.", "fc.")
-
-
 def test_the_public_resnet_20_classifies_cifar_10(shared_data, cifar10_folder):
-    stored = torch.load(shared_data / "resnet20-cifar10.th", weights_only=True, map_location="cpu")
-    spec = TypeAdapter(Architecture).validate_python({"kind": "resnet", "depth": 20})
+    spec = load_recipe("resnet20-cifar10-given").architecture
     model = spec.build((3, 32, 32), OutputSpec(10), hidden=Hidden(BatchNorm()))
-    keys = model.load_state_dict(
-        {rename(key): value for key, value in stored["state_dict"].items()}, strict=False
-    )
-    assert not keys.unexpected_keys
-    # the file is older than this counter of batch norm's
-    assert all(key.endswith("num_batches_tracked") for key in keys.missing_keys)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 269_722
+    weights = spec.weights.model_copy(update={"file": shared_data / "resnet20-cifar10.th"})
+    weights.fitted(model).load_into(model)
 
     folders = sorted((cifar10_folder / "test").iterdir())
     files = [

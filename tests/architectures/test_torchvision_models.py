@@ -123,7 +123,7 @@ def test_what_can_not_be_built_is_refused_with_a_remedy(name, args, inputs, mess
         ({"model": "resnet_50"}, r"no model 'resnet_50'"),
         ({"model": "ResNet50"}, r"no model 'ResNet50'"),
         ({"model": "alexnet", "args": {"num_classes": 3}}, "the data tell"),
-        ({"model": "alexnet", "args": {"weights": "DEFAULT"}}, "random weights"),
+        ({"model": "alexnet", "args": {"weights": "DEFAULT"}}, "architecture.weights says"),
     ],
     ids=str,
 )

@@ -78,7 +78,7 @@ CIFAR = "data: cifar10\n"
 )
 def test_a_shorthand_is_spelled_out(tmp_path: Path, architecture: str) -> None:
     loaded = load(write(tmp_path, f"{CIFAR}architecture: {architecture}\n"))
-    expected = {"kind": "torchvision", "model": "resnet18", "args": {}}
+    expected = {"kind": "torchvision", "model": "resnet18", "args": {}, "weights": None}
     assert loaded.recipe.architecture.model_dump() == expected
     assert (loaded.recipe.init, loaded.recipe.norm.kind) == (None, "none")
     for line in ("kind: torchvision", "model: resnet18"):

@@ -227,6 +227,7 @@ def _prepare(
         search_tools=search_tools(
             recipe, data, device=str(device), threads=_most_threads(recipe), progress=progress
         ),
+        transfer=recipe.transfer,
         folder=folder,
         logbook=logbook,
         progress=progress,
@@ -291,6 +292,8 @@ def _chosen(recipe: Recipe, names: Sequence[str] | None) -> list[Any]:
             raise UserError(f"--stages: {idle}: the recipe has none: {remedy}")
         chosen = [stage for stage in chosen if stage.kind != idle]
     wanted = [stage.kind for stage in chosen]
+    if recipe.transfer.strategy == "auto" and "train" in wanted and "transfer" not in wanted:
+        raise UserError("--stages: transfer.strategy: auto needs transfer before train")
     if recipe.optimizer.lr == "auto" and "train" in wanted and "lr_probe" not in wanted:
         raise UserError("--stages: optimizer.lr: auto needs lr_probe before train")
     return chosen

@@ -21,6 +21,7 @@ from nnrecipe.regularization import Penalty, Regularization
 from nnrecipe.regularization.mixing import Mixing
 from nnrecipe.schedulers import Multiplier
 from nnrecipe.training.setup import CONSTANT, Accumulate, Limits, TrainSetup
+from nnrecipe.training.transfer import Strategy
 
 Found = TypeVar("Found")
 
@@ -36,6 +37,10 @@ MakeOptimizer = Callable[..., torch.optim.Optimizer]
 decay out."""
 
 
+Thaw = Callable[[nn.Module, int], None]
+"""`(model, epoch)`: lets those parameters train that do in this epoch, and no others."""
+
+
 @dataclass(frozen=True)
 class Bench:
     """Data, a way to make the model afresh, and the rest of the recipe that training needs.
@@ -45,7 +50,8 @@ class Bench:
     uniform guess, None where it isn't known. `learning_rate` is None until the probe has chosen it.
     `frozen` holds the paths of the parameters that the recipe declares frozen. `shuffle` says
     whether training draws a new order each epoch. `pretrained` is what `make_model` starts from
-    where it doesn't draw its weights.
+    where it doesn't draw its weights, `thaw` says which of them train in an epoch, and
+    `with_strategy` gives the same bench under another strategy of transfer.
     """
 
     data: DataBundle
@@ -67,6 +73,8 @@ class Bench:
     reevaluates: bool = False
     frozen: frozenset[str] = field(default_factory=frozenset)
     pretrained: Pretrained | None = None
+    thaw: Thaw | None = None
+    with_strategy: Callable[[Strategy], Bench] | None = None
     _found: dict[Callable[[Bench], Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

@@ -32,7 +32,8 @@ from nnrecipe.stages.diagnosis import DiagnosisStage
 from nnrecipe.stages.walk import walk
 from nnrecipe.training import TrainingSpec
 
-NEEDS_A_TRAINING, NEEDS_A_START = ("train", "ensemble", "evaluate"), ("lr_probe",)
+NEEDS_A_TRAINING = ("train", "ensemble", "evaluate", "transfer")
+NEEDS_A_START = ("lr_probe",)
 
 
 def diagnose(

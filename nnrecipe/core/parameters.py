@@ -7,7 +7,7 @@ matches anywhere in the path unless `^` or `$` tie it down. The first rule that 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -128,27 +128,45 @@ def group(
     ]
 
 
-def standard_rules(model: nn.Module, freeze: Iterable[str] = ()) -> list[ParameterRule]:
+def standard_rules(
+    model: nn.Module,
+    freeze: Iterable[str] = (),
+    *,
+    held: Mapping[str, Sequence[str]] | None = None,
+    scales: Mapping[float, Sequence[str]] | None = None,
+) -> list[ParameterRule]:
     """What every recipe does: freeze what is asked for, then no decay on norms, biases and tokens.
 
-    `freeze` is the recipe's `transfer.freeze`. Raises `UserError` for a pattern that is no regex,
-    matches no parameter, or leaves nothing to train together with the others.
+    `freeze` is the recipe's `transfer.freeze`. `held` has the paths of what a strategy of transfer
+    freezes besides, by its note, and `scales` the paths of what trains at another rate, by the
+    factor. Raises `UserError` for a pattern that is no regex, matches no parameter, or leaves
+    nothing to train together with the others.
     """
     paths = [path for path, _ in model.named_parameters()]
     freeze = list(freeze)
     frozen = {path for pattern in freeze for path in _frozen_by(pattern, paths)}
-    if freeze and len(frozen) == len(paths):
+    still = frozen.union(*(held or {}).values())
+    if freeze and len(still) == len(paths):
         raise UserError(f"transfer.freeze: {freeze} freezes every parameter: leave some to train")
     weights = weights_of(model)
-    others = "|".join(re.escape(path) for path in paths if path not in weights)
-    plain = ParameterRule(
-        pattern=f"^(?:{others})$", weight_decay=False, note="norms, biases and tokens"
-    )
-    return [
-        *(ParameterRule(pattern=pattern, freeze=True) for pattern in freeze),
-        *([plain] if others else []),
-        ParameterRule(pattern=".*", note="weights"),
-    ]
+    rules = [ParameterRule(pattern=pattern, freeze=True) for pattern in freeze]
+    for note, named in (held or {}).items():
+        rules.append(ParameterRule(pattern=_exactly(named), freeze=True, note=note))
+    for scale, named in [*(scales or {}).items(), (1.0, paths)]:
+        others = [path for path in named if path not in weights]
+        if others:
+            note = "norms, biases and tokens"
+            pattern = _exactly(others)
+            rules.append(
+                ParameterRule(pattern=pattern, lr_scale=scale, weight_decay=False, note=note)
+            )
+        if scale != 1.0:
+            rules.append(ParameterRule(pattern=_exactly(named), lr_scale=scale, note="weights"))
+    return [*rules, ParameterRule(pattern=".*", note="weights")]
+
+
+def _exactly(paths: Sequence[str]) -> str:
+    return f"^(?:{'|'.join(map(re.escape, paths))})$"
 
 
 def _frozen_by(pattern: str, paths: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ can do without a bias of its own, which the norm's shift replaces.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -172,6 +173,30 @@ def _most_groups(channels: int) -> int:
     """The largest number of groups that leaves two channels in each, where there are two."""
     most = min(MOST_GROUPS, max(channels // 2, 1))
     return max(n for n in range(1, most + 1) if channels % n == 0)
+
+
+class _HeldStatistics(nn.Module):
+    """Makes the batch norm that it is mixed into stay in eval mode."""
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002
+        """Stay in eval mode."""
+        return super().train(False)
+
+
+@cache
+def _held(norm: type[_BatchNorm]) -> type[_BatchNorm]:
+    return type(f"Held{norm.__name__}", (_HeldStatistics, norm), {})  # the same at every call
+
+
+def hold_statistics(norm: _BatchNorm) -> None:
+    """Keep a batch norm, whatever library's, in eval mode in training too.
+
+    Its scale and shift train on. It becomes of a class derived from its own, as a module does that
+    `torch.nn.utils.parametrize` changes.
+    """
+    if not isinstance(norm, _HeldStatistics | FrozenBatchNorm):
+        norm.__class__ = _held(type(norm))  # type: ignore[arg-type] # a class has a hash
+        norm.eval()
 
 
 class FrozenBatchNorm(_BatchNorm):

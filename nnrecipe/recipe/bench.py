@@ -10,7 +10,7 @@ from nnrecipe.architectures.weights import Pretrained
 from nnrecipe.checks import Bench
 from nnrecipe.core.device import pick_precision
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.parameters import assign, group, standard_rules
+from nnrecipe.core.parameters import assign, group
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.targets import blaming
 from nnrecipe.data import DataBundle
@@ -28,7 +28,9 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
     """The bench that the recipe's parts make together; tries the user's own parts once."""
     first = _make_model(recipe, data)
     pretrained = _pretrained(recipe, first, data)
-    rules = standard_rules(first, recipe.transfer.freeze)
+    transfer, few = recipe.transfer, _first_inputs(data, 2)
+    first = transfer.arrange(first, few, outputs=data.outputs.size)
+    rules = transfer.rules(first)
     frozen = frozenset(row.path for row in assign(first, rules) if row.rule.freeze)
     lr = recipe.optimizer.lr
 
@@ -36,6 +38,8 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         made = _make_model(of, data)
         if pretrained is not None and of.architecture.weights is not None:
             pretrained.load_into(made)
+        with isolated_rng(of.seed, "head"):
+            made = transfer.arrange(made, few, outputs=data.outputs.size)
         for path, parameter in made.named_parameters():
             if path in frozen:
                 parameter.requires_grad_(False)
@@ -76,6 +80,14 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         reevaluates=recipe.optimizer.calls_objective,
         frozen=frozen,
         pretrained=pretrained,
+        thaw=transfer.thaw,
+        with_strategy=lambda strategy: make_bench(
+            recipe.model_copy(
+                update={"transfer": transfer.model_copy(update={"strategy": strategy})}
+            ),
+            data,
+            device=device,
+        ),
     )
     if recipe.architecture.kind == "custom":
         _try_once(bench, recipe.architecture.target)

@@ -23,10 +23,11 @@ from nnrecipe.optimizers import OptimizerSpec, Sgd
 from nnrecipe.recipe.rules import conflicts
 from nnrecipe.regularization import Regularization
 from nnrecipe.schedulers import Constant, Scheduler
-from nnrecipe.stages import Stage, TransferSpec
+from nnrecipe.stages import Stage
 from nnrecipe.training import TrainingSpec
 from nnrecipe.training.ensembles import EnsembleSpec, NoEnsemble
 from nnrecipe.training.search import NoSearch, Search
+from nnrecipe.training.transfer import TransferSpec
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")]
 

@@ -11,7 +11,7 @@ from torch import nn
 from nnrecipe.architectures import Architecture
 from nnrecipe.architectures.custom import PATH, CustomArchitecture
 from nnrecipe.architectures.summary import blueprint, render, summarize
-from nnrecipe.core.parameters import assign, render_table, standard_rules
+from nnrecipe.core.parameters import assign, render_table
 from nnrecipe.core.shapes import InputShape, OutputSpec
 from nnrecipe.core.targets import blaming
 from nnrecipe.stages.init import InitStage
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 def outline(recipe: Recipe, inputs: InputShape, outputs: OutputSpec) -> nn.Module:
     """The network without memory for its weights, frozen where the recipe says so.
 
-    Raises `UserError` if it can't be built, or if `transfer.freeze` doesn't fit it.
+    Raises `UserError` if it can't be built, or if `transfer` doesn't fit it.
     """
     model = blueprint(recipe.architecture, inputs, outputs, hidden=recipe.hidden)
-    rows = assign(model, standard_rules(model, recipe.transfer.freeze))
+    with torch.device("meta"):
+        model = recipe.transfer.arrange(model, torch.empty(2, *inputs), outputs=outputs.size)
+    rows = assign(model, recipe.transfer.rules(model))
     for row in rows:
         model.get_parameter(row.path).requires_grad_(row.trainable)
     return model
@@ -45,7 +47,7 @@ def tables(recipe: Recipe) -> str:
     model = outline(recipe, inputs, outputs)
     with _blame(recipe.architecture):
         layers = summarize(model, inputs)
-    parameters = assign(model, standard_rules(model, recipe.transfer.freeze))
+    parameters = assign(model, recipe.transfer.rules(model))
     return f"{render(layers, batch_size=recipe.training.batch_size)}\n\n{render_table(parameters)}"
 
 

@@ -60,6 +60,7 @@ def conflicts(recipe: Recipe) -> Iterator[PydanticCustomError]:
     yield from _search(recipe)
     yield from _ensemble(recipe)
     yield from _precision(recipe)
+    yield from _transfer(recipe)
 
 
 def _network(recipe: Recipe) -> Iterator[PydanticCustomError]:
@@ -326,6 +327,19 @@ def _comparisons(recipe: Recipe) -> Iterator[PydanticCustomError]:
     if recipe.architecture.activation is None and any(stage.activations for stage in compared):
         message = f"{recipe.architecture.kind} has its own nonlinearities"
         yield conflict("stages.init.activations", message, "leave it out")
+
+
+def _transfer(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether there is something to transfer, and a stage that finds out how."""
+    strategy, kinds = recipe.transfer.strategy, [stage.kind for stage in recipe.stages]
+    if strategy == "none":
+        return
+    if recipe.architecture.weights is None:
+        message = f"{strategy} goes on from pretrained weights, and there are none"
+        yield conflict("transfer.strategy", message, "give architecture.weights")
+    if strategy == "auto" and "train" in kinds and "transfer" not in kinds:
+        message = "auto takes what the transfer stage finds"
+        yield conflict("transfer.strategy", message, "add transfer to stages, before train")
 
 
 def _precision(recipe: Recipe) -> Iterator[PydanticCustomError]:

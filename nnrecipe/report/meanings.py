@@ -132,6 +132,7 @@ MEANINGS: dict[Cause, str] = {
 
 STAGES: dict[str, str] = {
     "data": "What the network will be shown.",
+    "transfer": "How much data there are, and how like those of the pretrained network.",
     "sanity": "The untrained network and its loss, before anything is learned.",
     "init": "Signals on their way through the untrained network, and gradients on their way back.",
     "overfit": "A sound network can learn a handful of examples by heart.",

@@ -16,10 +16,11 @@ from nnrecipe.stages.run import Run
 from nnrecipe.stages.sanity import SanityStage
 from nnrecipe.stages.search import SearchStage
 from nnrecipe.stages.train import TrainStage
-from nnrecipe.stages.transfer import TransferSpec
+from nnrecipe.stages.transfer import TransferStage
 
 Stage = Annotated[
     DataStage
+    | TransferStage
     | SanityStage
     | InitStage
     | OverfitStage
@@ -33,4 +34,4 @@ Stage = Annotated[
 ]
 """What a recipe walks through. The union's order is the recipe's."""
 
-__all__ = ["Run", "Stage", "TransferSpec"]
+__all__ = ["Run", "Stage"]

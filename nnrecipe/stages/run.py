@@ -22,6 +22,7 @@ from nnrecipe.training import TrainingSpec
 from nnrecipe.training.ensembles import EnsembleSpec, NoEnsemble
 from nnrecipe.training.search import AnySearch, NoSearch
 from nnrecipe.training.search.trial import TrainJobs
+from nnrecipe.training.transfer import TransferSpec
 
 
 @dataclass(kw_only=True)

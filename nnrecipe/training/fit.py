@@ -125,6 +125,8 @@ def fit(
     done, first_step = (0, 0) if after is None else (after.epoch, after.step)
     for epoch in range(done + 1, training.epochs + 1):
         started = time.perf_counter()
+        if setup.thaw is not None:
+            setup.thaw(epoch)
         start = Snapshot(setup) if setup.monitor_every else None
         seed_everything(seed, "epoch", epoch, *_apart(world))
         data.restart(derive_seed(seed, "epoch", epoch))

@@ -27,7 +27,7 @@ def outline(recipe: Recipe, inputs: InputShape, outputs: OutputSpec) -> nn.Modul
     Raises `UserError` if it can't be built, or if `transfer` doesn't fit it.
     """
     model = blueprint(recipe.architecture, inputs, outputs, hidden=recipe.hidden)
-    with torch.device("meta"):
+    with next(model.parameters(), torch.empty(0)).device:  # a custom network isn't on meta
         model = recipe.transfer.arrange(model, torch.empty(2, *inputs), outputs=outputs.size)
     rows = assign(model, recipe.transfer.rules(model))
     for row in rows:

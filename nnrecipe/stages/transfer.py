@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from nnrecipe.checks import Bench
 from nnrecipe.checks.cost import step_flops
+from nnrecipe.core.device import evaluation_batch
 from nnrecipe.core.findings import Finding, StageResult, Verdict
-from nnrecipe.core.spec import Count, Spec
+from nnrecipe.core.seeding import generator, isolated_rng
+from nnrecipe.core.spec import Count, NonNegativeInt, Spec
 from nnrecipe.layers.stages import StageClassifier
 from nnrecipe.stages.run import Run
+from nnrecipe.training.evaluate import evaluate
 from nnrecipe.training.similarity import Probe, feature_distance, probes
+from nnrecipe.training.steps import train_steps
 from nnrecipe.training.transfer import Strategy, taps
 
 SOURCE = "lecture: transfer learning"
 PROBE_FLOPS = 5e11
 """What the passes through the network may cost: some ten seconds on a core."""
 FEWEST = 64
+TRIAL_FLOPS = 1.5e12
+"""What a strategy's trial may cost: some twenty seconds on a core."""
+FEWEST_STEPS = 20
+USUAL_RATE = 0.01
+"""The rate of a trial where the recipe's is still to be found."""
 DIFFERENT = 0.02
 """By so much may a probe of an earlier depth beat the last one where the data are alike."""
 FAR = 1.0
@@ -45,8 +57,9 @@ class TransferStage(Spec):
 
     How much: training examples of a class, or for each output. How alike: whether the last depth's
     features serve a linear probe best, and how far the features lie from those of the old data.
-    With `transfer.strategy: auto` the quadrant's strategy is what is trained. Without a strategy
-    the stage is left out of the walk.
+    With `transfer.strategy: auto` that quadrant's strategy is trained, unless a short training by
+    another comes out ahead on the validation split. Without a strategy the stage is left out of the
+    walk.
     """
 
     source: ClassVar[str] = SOURCE
@@ -59,6 +72,11 @@ class TransferStage(Spec):
     examples: Count = Field(
         1000, description="examples of the training and of the validation split to look at, at most"
     )
+    trial: NonNegativeInt = Field(
+        200,
+        description="steps that auto tries each strategy for; fewer or none of an expensive "
+        "network; 0: take the quadrant's untried",
+    )
 
     def run(self, run: Run) -> StageResult:
         """Measure, and where the recipe leaves it open, go on with what was found."""
@@ -66,24 +84,40 @@ class TransferStage(Spec):
             return StageResult.of(self.kind, {}, [])
         run.progress.begin(self.kind)
         found = self._measure(run)
-        chosen = QUADRANTS[found.each <= self.little, found.alike]
+        quadrant = QUADRANTS[found.each <= self.little, found.alike]
+        facts = self._facts(run, found) | {"quadrant": quadrant}
         declared = run.transfer.strategy
+        findings = [self._finding(found, quadrant, declared)]
         if declared == "auto":
-            assert run.bench.with_strategy is not None, "made from a recipe"
-            run.bench = run.bench.with_strategy(chosen)
-            run.recipe = run.recipe | {
-                "transfer": run.recipe["transfer"] | {"strategy": chosen},
-            }
-        facts = self._facts(run, found, chosen)
-        return StageResult.of(self.kind, facts, [self._finding(found, chosen, declared)])
+            trials = self._trials(run)
+            chosen = _ahead(trials, quadrant)
+            facts |= {"trials": trials, "strategy": chosen}
+            findings += [_tried(trials, quadrant, chosen)] if trials else []
+            run.bench = _under(run.bench, chosen)
+            changed = run.recipe["transfer"] | {"strategy": chosen}
+            run.recipe = run.recipe | {"transfer": changed}
+        return StageResult.of(self.kind, facts, findings)
+
+    def _trials(self, run: Run) -> dict[Strategy, float]:
+        """The validation accuracy, or R2, after a short training by each strategy."""
+        size = run.training.batch_size
+        affordable = int(TRIAL_FLOPS / max(step_flops(run.bench, examples=size), 1.0))
+        steps = min(self.trial, affordable)
+        if steps < min(FEWEST_STEPS, self.trial) or not steps:
+            return {}
+        found: dict[Strategy, float] = {}
+        for strategy in TRAINS:
+            found[strategy] = _trained(run, _under(run.bench, strategy), steps)
+            run.progress.advance(note=strategy)
+        return found
 
     def _measure(self, run: Run) -> _Found:
         bench = run.bench
         model = bench.make_model()
         network = model.trunk if isinstance(model, StageClassifier) else model
         cost = step_flops(bench, examples=1)
-        count = min(self.examples, max(FEWEST, int(PROBE_FLOPS / max(cost, 1.0))))
-        train, held = bench.sample(bench.data.train, count), bench.sample(bench.data.val, count)
+        size = min(self.examples, max(FEWEST, int(PROBE_FLOPS / max(cost, 1.0))))
+        train, held = bench.sample(bench.data.train, size), bench.sample(bench.data.val, size)
         task = bench.outputs.task
         return _Found(
             each=len(bench.data.train) / bench.outputs.size,
@@ -92,7 +126,7 @@ class TransferStage(Spec):
             looked_at=len(train.targets),
         )
 
-    def _facts(self, run: Run, found: _Found, chosen: Strategy) -> dict[str, Any]:
+    def _facts(self, run: Run, found: _Found) -> dict[str, Any]:
         pretrained = run.bench.pretrained
         assert pretrained is not None, "a strategy has weights to go on from"
         return {
@@ -107,7 +141,6 @@ class TransferStage(Spec):
             "feature_distance": found.distance,
             "amount": "little" if found.each <= self.little else "much",
             "similarity": "alike" if found.alike else "different",
-            "quadrant": chosen,
         }
 
     def _finding(self, found: _Found, chosen: Strategy, declared: Strategy) -> Finding:
@@ -127,6 +160,50 @@ class TransferStage(Spec):
             else "",
             source=SOURCE,
         )
+
+
+def _under(bench: Bench, strategy: Strategy) -> Bench:
+    assert bench.with_strategy is not None, "made from a recipe"
+    return bench.with_strategy(strategy)
+
+
+def _trained(run: Run, bench: Bench, steps: int) -> float:
+    """The first figure of a model on the validation split, after so many steps from the weights."""
+    data, size = bench.data, run.training.batch_size
+    with isolated_rng(bench.seed, "transfer"):
+        model = bench.make_model()
+        schedule = run.scheduler.build(steps, steps_per_epoch=steps)
+        setup = bench.setup(model, lr=bench.learning_rate or USUAL_RATE, schedule=schedule)
+        order = generator(bench.seed, "transfer")
+        epochs = (data.training_batches(size, generator=order) for _ in count())
+        for _ in train_steps(setup, islice(chain.from_iterable(epochs), steps)):
+            pass
+    batches = data.batches(data.val, evaluation_batch(run.device))
+    ended = evaluate(
+        model, batches, bench.make_loss(), outputs=bench.outputs, precision=bench.precision
+    )
+    _, figure = ended.headline
+    return figure if math.isfinite(figure) else 0.0
+
+
+def _ahead(trials: dict[Strategy, float], quadrant: Strategy) -> Strategy:
+    """The best strategy in the trials; the quadrant's if it is no worse, or nothing was tried."""
+    best = max(trials.values(), default=-math.inf)
+    if trials.get(quadrant, best) >= best:
+        return quadrant
+    return next(strategy for strategy, figure in trials.items() if figure == best)
+
+
+def _tried(trials: dict[Strategy, float], quadrant: Strategy, chosen: Strategy) -> Finding:
+    shown = ", ".join(f"{strategy} {figure:.3f}" for strategy, figure in trials.items())
+    taken = f"{chosen}, ahead of the quadrant's {quadrant}"
+    return Finding(
+        check="transfer_trials",
+        verdict=Verdict.PASS,
+        measured=f"{shown} in validation after a short training",
+        expected=f"taken: {chosen}, the quadrant's" if chosen == quadrant else f"taken: {taken}",
+        source=SOURCE,
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, Self
 
-import torch
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -153,5 +153,5 @@ def taps(model: nn.Module) -> list[str]:
     """The paths of up to `TAPS` modules, evenly from the first level to the one before the head."""
     body = [level for level in levels(model)[:-1] if level.modules]
     steps = min(TAPS, len(body))
-    places = {round(place) for place in torch.linspace(0, len(body) - 1, steps).tolist()}
+    places = {round(place) for place in np.linspace(0, len(body) - 1, steps)}
     return [body[place].modules[-1] for place in sorted(places)]

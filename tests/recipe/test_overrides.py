@@ -162,7 +162,7 @@ def test_a_new_kind_drops_no_setting_silently(config: Path) -> None:
         ("optimizer.lr=.inf", "optimizer.lr", "finite"),
         ("trainig.epochs=1", "trainig", "did you mean 'training'?"),
         ("training.epoch=1", "training.epoch", "did you mean 'epochs'?"),
-        ("stages.overfit.step=1", "stages.3.step", "did you mean 'steps'?"),
+        ("stages.overfit.step=1", "stages.4.step", "did you mean 'steps'?"),
     ],
 )
 def test_faults_show_the_override_as_typed(

@@ -45,6 +45,15 @@ def test_memory_is_that_of_a_process_each() -> None:
     assert peaks[BASE].endswith("| 1.00 |")
 
 
+@pytest.mark.slow
+def test_a_search_is_measured_beside_what_people_write() -> None:
+    script = str(SCRIPT.with_name("bench_search"))
+    words = ["--smoke", "--only", "vectorized", "bare loop", "Optuna"]
+    table = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
+    assert table.returncode == 0, table.stderr
+    assert all(name in table.stdout for name in ("vectorized", "bare loop", "Optuna"))
+
+
 def test_batches_of_the_bare_loop_hold_every_picture_once_cropped_and_mirrored() -> None:
     subject = SUBJECTS["lenet5"]
     work = make_work(subject, steps=2, device=torch.device("cpu"), made_up=True)

@@ -138,9 +138,9 @@ def test_a_search_that_was_cut_off_repeats_no_trial(monkeypatch: pytest.MonkeyPa
 def test_the_search_never_sees_the_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = DataBundle.batches
 
-    def watched(self: DataBundle, split: Any, size: int) -> Any:
+    def watched(self: DataBundle, split: Any, *rest: Any, **named: Any) -> Any:
         assert split is not self.test
-        return batches(self, split, size)
+        return batches(self, split, *rest, **named)
 
     monkeypatch.setattr(DataBundle, "batches", watched)
     _run("out", "stages=[data,search,train]")

@@ -36,8 +36,7 @@ from nnrecipe.report import markdown, write_html, write_report
 from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE, replace_file
 from nnrecipe.resumption import Cut, Saved, fingerprint, locked, read_saved, take_up
 from nnrecipe.stages import Run
-from nnrecipe.stages.search import take_winner
-from nnrecipe.stages.walk import walk
+from nnrecipe.stages.walk import settle, walk
 from nnrecipe.training.search import NoSearch
 from nnrecipe.training.steps import train_steps
 from nnrecipe.training.threads import fastest, using_threads
@@ -167,7 +166,7 @@ def _carry_on(
         if saved.walked:
             run.metrics = dict(saved.walked[-1].metrics)
             run.suggested_rate = saved.walked[-1].suggested_rate
-        take_winner(run, run.results)
+        settle(run, run.results)
         run.kept = cut.kept
         threads = world.from_first(_environment(run) if world.is_first else 0)
         if any(stage.kind == "train" for stage in chosen):
@@ -306,6 +305,8 @@ def _idle(recipe: Recipe) -> dict[str, str]:
         found["ensemble"] = "set ensemble.kind=members, say"
     if isinstance(recipe.search, NoSearch):
         found["search"] = "give it a search.space, say"
+    if recipe.transfer.strategy == "none":
+        found["transfer"] = "set transfer.strategy=auto, say"
     return found
 
 

@@ -68,11 +68,7 @@ def test_the_run_folder_holds_what_it_promises(config: Path, tmp_path: Path) -> 
     assert saved["name"] == "small"
     assert saved["verdict"] == report.verdict
     walked = [stage["stage"] for stage in saved["stages"]]
-<<<<<<< HEAD
-    assert walked == [kind for kind in ORDER if kind not in ("search", "ensemble")]
-=======
-    assert walked == [kind for kind in ORDER if kind not in ("ensemble", "transfer")]
->>>>>>> fd6d8bd (Transfer: strategies, unfreezing, rates by depth, and a stage that names the quadrant)
+    assert walked == [kind for kind in ORDER if kind not in ("search", "ensemble", "transfer")]
     assert set(saved["metrics"]) >= {"train_loss", "val_accuracy", "test_accuracy"}
     assert Report.model_validate(saved) == report
     splits = json.loads((folder / "splits.json").read_text())

@@ -42,13 +42,15 @@ def plain_setup(
     experiment: Experiment, model: nn.Module, *, rate: float, monitor_every: int | None = None
 ) -> TrainSetup:
     """The same for one process, never compiled."""
-    return experiment.bench.setup(
+    bench = experiment.bench
+    setup = bench.setup(
         model,
         lr=rate,
         schedule=experiment.schedule,
         accumulate=experiment.training.accumulate,
         monitor_every=monitor_every,
     )
+    return setup if bench.thaw is None else replace(setup, thaw=partial(bench.thaw, setup.model))
 
 
 def _joined(experiment: Experiment, setup: TrainSetup, world: World) -> DistributedDataParallel:

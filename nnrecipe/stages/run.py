@@ -93,6 +93,7 @@ class Run(Experiment):
     results: list[StageResult] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     ensemble: EnsembleSpec = field(default_factory=NoEnsemble)
+    transfer: TransferSpec = field(default_factory=TransferSpec)
     kept: Kept | None = None
     world: World = ALONE
     search: NoSearch | AnySearch = field(default_factory=NoSearch)

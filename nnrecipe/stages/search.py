@@ -143,11 +143,13 @@ class _Hunt:
         return self.sign * trial.outcome.score
 
     def values(self, trial: Known) -> dict[str, Any]:
-        """The config's values of a trial; a rate that was left open is the probe's."""
-        values = settings(self.spaces[trial.round], trial.drawn)
-        rate = self.run.learning_rate
-        open_rate = self.run.bench.learning_rate is None and "optimizer.lr" not in values
-        return values | ({"optimizer.lr": rate} if open_rate else {})
+        """The config's values of a trial; what was left open is as earlier stages found it."""
+        found: dict[str, Any] = {}
+        if self.run.bench.learning_rate is None:
+            found["optimizer.lr"] = self.run.learning_rate
+        if self.run.transfer.strategy == "auto":
+            found["transfer.strategy"] = self.run.recipe["transfer"]["strategy"]
+        return found | settings(self.spaces[trial.round], trial.drawn)
 
     def search(self) -> None:
         """All rounds, from the coarse to the fine, until the time is up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from typing import Any, ClassVar, Literal
@@ -93,9 +94,7 @@ class TransferStage(Spec):
             chosen = _ahead(trials, quadrant)
             facts |= {"trials": trials, "strategy": chosen}
             findings += [_tried(trials, quadrant, chosen)] if trials else []
-            run.bench = _under(run.bench, chosen)
-            changed = run.recipe["transfer"] | {"strategy": chosen}
-            run.recipe = run.recipe | {"transfer": changed}
+            _adopt(run, chosen)
         return StageResult.of(self.kind, facts, findings)
 
     def _trials(self, run: Run) -> dict[Strategy, float]:
@@ -160,6 +159,19 @@ class TransferStage(Spec):
             else "",
             source=SOURCE,
         )
+
+
+def _adopt(run: Run, strategy: Strategy) -> None:
+    """Go on with a strategy."""
+    run.bench = _under(run.bench, strategy)
+    run.recipe = run.recipe | {"transfer": run.recipe["transfer"] | {"strategy": strategy}}
+
+
+def take_strategy(run: Run, results: Sequence[StageResult]) -> None:
+    """Adopt what `auto` came to before, or in another process, if it did."""
+    for result in results:
+        if result.stage == "transfer" and "strategy" in result.facts:
+            _adopt(run, result.facts["strategy"])
 
 
 def _under(bench: Bench, strategy: Strategy) -> Bench:

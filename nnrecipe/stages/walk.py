@@ -11,6 +11,7 @@ from nnrecipe.core.findings import StageResult, Verdict
 from nnrecipe.core.seeding import derive_seed, isolated_rng
 from nnrecipe.stages.run import Run
 from nnrecipe.stages.search import take_winner
+from nnrecipe.stages.transfer import take_strategy
 
 
 def walk(run: Run, stages: Sequence[Any], *, gates: Sequence[str]) -> Iterator[StageResult]:
@@ -32,6 +33,12 @@ def walk(run: Run, stages: Sequence[Any], *, gates: Sequence[str]) -> Iterator[S
             run.results.append(result)
             yield result
         stopped = stopped or _must_stop(result, gates)
+
+
+def settle(run: Run, results: Sequence[StageResult]) -> None:
+    """What stages that ran before, or in another process, have settled for those that follow."""
+    take_strategy(run, results)
+    take_winner(run, results)
 
 
 def _must_stop(result: StageResult, gates: Sequence[str]) -> bool:
@@ -58,7 +65,7 @@ def _together(stage: Any, run: Run) -> StageResult:
     result, run.metrics, run.suggested_rate = told
     assert result is not None, "the first process has one"
     if not run.world.is_first:
-        take_winner(run, [result])
+        settle(run, [result])
     return result
 
 

@@ -45,15 +45,10 @@ class TrainSetup:
     """A model and everything that changes it; `train_steps` does the changing.
 
     `reevaluates` says that one step of the optimizer computes the loss several times. `forward` is
-<<<<<<< HEAD
     the model compiled, for steps that nobody looks into; or, where several processes train it, what
-    puts their gradients together. The `scaler` keeps the small gradients of
-    fp16 from vanishing; in other formats it does nothing.
-=======
-    the model compiled, for steps that nobody looks into. The `scaler` keeps the small gradients of
-    fp16 from vanishing; in other formats it does nothing. `thaw`, called with the number of an
-    epoch at its start, lets those parameters train that do in it.
->>>>>>> fd6d8bd (Transfer: strategies, unfreezing, rates by depth, and a stage that names the quadrant)
+    puts their gradients together. The `scaler` keeps the small gradients of fp16 from vanishing; in
+    other formats it does nothing. `thaw`, called with the number of an epoch at its start, lets
+    those parameters train that do in it.
     """
 
     model: nn.Module
@@ -70,11 +65,8 @@ class TrainSetup:
     reevaluates: bool = False
     monitor_every: int | None = None
     forward: Callable[[Tensor], Tensor] | None = None
-<<<<<<< HEAD
     world: World = ALONE
-=======
     thaw: Callable[[int], None] | None = None
->>>>>>> fd6d8bd (Transfer: strategies, unfreezing, rates by depth, and a stage that names the quadrant)
 
     @cached_property
     def scaler(self) -> GradScaler:

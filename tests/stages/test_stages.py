@@ -61,12 +61,8 @@ def _walk(run: Run, *stages: Any) -> list[StageResult]:
 def test_a_healthy_model_passes_every_stage(tmp_path: Path) -> None:
     test = ResidentSplit(*blobs(60, seed=3), device=torch.device("cpu"))
     run = _run(tmp_path, chance=math.log(4), data={"test": test})
-<<<<<<< HEAD
-    idle = (SearchStage, EnsembleStage)
-    stages = [stage() for stage in members(Stage) if stage not in idle]
-=======
-    stages = [stage() for stage in members(Stage) if kind_of(stage) not in ("ensemble", "transfer")]
->>>>>>> fd6d8bd (Transfer: strategies, unfreezing, rates by depth, and a stage that names the quadrant)
+    idle = ("search", "ensemble", "transfer")
+    stages = [stage() for stage in members(Stage) if kind_of(stage) not in idle]
     results = _walk(run, *stages)
     assert [result.stage for result in results] == [stage.kind for stage in stages]
     for result in results:

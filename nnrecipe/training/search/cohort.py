@@ -170,6 +170,9 @@ def _epoch(
     started = time.perf_counter()
     seed_everything(seed, "epoch", epoch)
     data.restart(derive_seed(seed, "epoch", epoch))
+    for replica in active:
+        if replica.setup.thaw is not None:
+            replica.setup.thaw(epoch)
     watch = _Watch(active, training.batch_size)
     losses, correct, sizes = list[Tensor](), list[Tensor](), list[int]()
     for record in train_population(

@@ -118,8 +118,9 @@ def run(
     if vary or seeds:
         return run_plans(plans, folder, stages=stages, keep_going=keep_going)
     outcome = run_one(loaded, folder, stages=stages, keep_going=keep_going)
-    if place()[0] == 0:
-        print_report(outcome.report, outcome.folder)
+    if place()[0]:  # a failed check is the first process's to tell: torchrun stops all at a code
+        return 0
+    print_report(outcome.report, outcome.folder)
     return outcome.report.exit_code
 
 
@@ -138,8 +139,9 @@ def resume(folder: Path) -> int:
     from nnrecipe.report import print_report
 
     outcome = resume_one(folder)
-    if place()[0] == 0:
-        print_report(outcome.report, outcome.folder)
+    if place()[0]:  # a failed check is the first process's to tell: torchrun stops all at a code
+        return 0
+    print_report(outcome.report, outcome.folder)
     return outcome.report.exit_code
 
 

@@ -28,7 +28,7 @@ from nnrecipe.core.report import Report
 from nnrecipe.core.seeding import isolated_rng
 from nnrecipe.core.source_lines import OwnCode
 from nnrecipe.core.targets import describe, import_target, is_torchs, is_users_fault
-from nnrecipe.core.world import World, joined
+from nnrecipe.core.world import World, joined, peers
 from nnrecipe.recipe import Recipe, load, load_kept
 from nnrecipe.recipe.bench import make_bench
 from nnrecipe.recipe.repairs import with_repairs
@@ -156,6 +156,7 @@ def _carry_on(
     with (
         isolated_rng(recipe.seed, "run"),
         _users_mistakes(recipe),
+        peers(),
         Logbook(folder, recipe.tracking) as logbook,
     ):
         progress.say(f"{recipe.name}: {folder}")

@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from nnrecipe.core.errors import PeerError
-from nnrecipe.core.torchrun import place
+from nnrecipe.core.torchrun import place, restarts
 
 Value = TypeVar("Value")
 
@@ -48,7 +50,7 @@ class World:
         if self.is_alone:
             return value
         carried: list[Any] = [value]
-        with _peers():
+        with peers():
             distributed.broadcast_object_list(carried, src=0)
         first: Value = carried[0]
         return first
@@ -57,7 +59,7 @@ class World:
         """What each process gives, by rank."""
         found: list[Any] = [value] * self.size
         if not self.is_alone:
-            with _peers():
+            with peers():
                 distributed.all_gather_object(found, value)
         return found
 
@@ -66,7 +68,7 @@ class World:
         if self.is_alone:
             return tensor
         total = tensor.detach().clone()
-        with _peers():
+        with peers():
             distributed.all_reduce(total)
         return total
 
@@ -74,7 +76,7 @@ class World:
         """Give the model in every process the first one's parameters and buffers."""
         if self.is_alone:
             return
-        with _peers(), torch.no_grad():
+        with peers(), torch.no_grad():
             for tensor in (*model.parameters(), *model.buffers()):
                 held = tensor.contiguous()
                 distributed.broadcast(held, src=0)
@@ -106,10 +108,15 @@ def joined(device: torch.device) -> Iterator[World]:
     if device.type == "cuda":
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    with _peers():
-        distributed.init_process_group(backend, timeout=PATIENCE)
+    with peers():
+        found, _, _ = next(rendezvous("env://", timeout=PATIENCE))
+        # a store may outlive processes that are started anew, and know the old ones' addresses
+        store = PrefixStore(f"attempt-{restarts()[0]}", found)
+        distributed.init_process_group(
+            backend, store=store, rank=rank, world_size=size, timeout=PATIENCE
+        )
     try:
-        with _peers():
+        with peers():
             yield World(rank, size)
     finally:
         distributed.destroy_process_group()
@@ -122,8 +129,8 @@ def in_turn(parts: Sequence[Sequence[Value]]) -> Iterator[Value]:
 
 
 @contextmanager
-def _peers() -> Iterator[None]:
-    """Tell an error of the connection from one of ours."""
+def peers() -> Iterator[None]:
+    """A block in which an error of the connection to another process becomes a `PeerError`."""
     try:
         yield
     except RuntimeError as error:

@@ -77,7 +77,9 @@ class DataBundle:
         order = None
         if not world.is_alone:
             chunks = torch.arange(len(split)).split(batch_size)[world.rank :: world.size]
-            order = torch.cat([torch.arange(0), *chunks])
+            if not chunks:
+                return
+            order = torch.cat(chunks)
         for inputs, targets in split.batches(batch_size, order=order):
             yield Batch(self.preprocessing(inputs), targets)
 

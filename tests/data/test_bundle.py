@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from nnrecipe.core.world import World, in_turn
+
 PLAIN = {"kind": "digits"}
 AUGMENTED = {"kind": "digits", "augment": [{"kind": "random_crop", "padding": 2}, "noise"]}
 
@@ -96,3 +98,33 @@ def test_a_batch_may_be_written_to(load):
     for batch in bundle.batches(bundle.val, 50):
         batch.inputs.zero_()
     assert before.equal(inputs(bundle.batches(bundle.val, 50)))
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_processes_share_the_batches_of_an_epoch(load, size):
+    bundle = load(PLAIN | {"limit": 203})
+    parts = [
+        list(
+            bundle.training_batches(
+                100, generator=torch.Generator().manual_seed(0), world=World(rank, size)
+            )
+        )
+        for rank in range(size)
+    ]
+    whole = epoch(bundle, 100)
+    assert [len(part) for part in parts] == [len(whole)] * size
+    for batch, *shares in zip(whole, *parts, strict=True):
+        together = torch.cat([share.inputs for share in shares]).flatten(1)
+        each = len(together) == len(batch.inputs) or len(together) == size * len(batch.inputs)
+        assert each
+        assert together.unique(dim=0).equal(batch.inputs.flatten(1).unique(dim=0))
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_processes_are_dealt_each_example_of_an_evaluation_once(load, size):
+    bundle = load(PLAIN)
+    whole = list(bundle.batches(bundle.val, 64))  # fewer than five
+    parts = [list(bundle.batches(bundle.val, 64, world=World(rank, size))) for rank in range(size)]
+    together = list(in_turn(parts))
+    assert [len(batch.targets) for batch in together] == [len(batch.targets) for batch in whole]
+    assert inputs(together).equal(inputs(whole))

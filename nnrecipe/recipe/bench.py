@@ -80,7 +80,7 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         reevaluates=recipe.optimizer.calls_objective,
         frozen=frozen,
         pretrained=pretrained,
-        thaw=transfer.thaw,
+        thaw=None if transfer.unfreeze is None else transfer.thaw,
         with_strategy=lambda strategy: make_bench(
             recipe.model_copy(
                 update={"transfer": transfer.model_copy(update={"strategy": strategy})}

@@ -59,7 +59,7 @@ def _joined(experiment: Experiment, setup: TrainSetup, world: World) -> Distribu
         found = f"on, and {world.size} processes train together"
         raise UserError(f"training.compile: {found}: leave it at auto, or use one process")
     world.agree(setup.model)
-    unused = _leaves_out(experiment.bench)
+    unused = setup.thaw is not None or _leaves_out(experiment.bench)
     return DistributedDataParallel(setup.model, find_unused_parameters=unused)
 
 

@@ -292,3 +292,27 @@ def dashboard(folder: Path, port: int | None) -> None:
     from nnrecipe.report.progress import terminal_progress
 
     serve(folder, port, progress=terminal_progress())
+
+
+@cli.command()
+@click.argument("expression")
+@click.argument("words", metavar="[name=value ...]", nargs=-1)
+@click.option("--step", is_flag=True, help="Walk forward and backward, one gate at a time.")
+@click.option(
+    "--output",
+    "files",
+    multiple=True,
+    type=_PATH,
+    help="Draw the graph: a .svg, .png or .html file; may be given several times.",
+)
+def explain(expression: str, words: tuple[str, ...], step: bool, files: tuple[Path, ...]) -> None:
+    """Show backpropagation through an expression.
+
+    Its graph, with the value and the gradient on each edge: nnrecipe explain "(x+y)*z" x=-2 y=5
+    z=-4. Values are numbers, rows and matrices (w='[[1, 2], [3, 4]]'). EXPRESSION may also be the
+    name of an example: gates, sigmoid-neuron, two-layer-net. Put an expression that begins with a
+    minus in parentheses. Without --output, the drawing is explanation.html.
+    """
+    from nnrecipe.explain.command import show
+
+    show(expression, words, step=step, files=files or (Path("explanation.html"),))

@@ -1,0 +1,1 @@
+"""Backpropagation, drawn: an expression as a graph, value and gradient on each edge."""

@@ -91,8 +91,8 @@ class _Builder:
             case ast.BinOp() if type(node.op) in OPERATORS:
                 sign, meaning = OPERATORS[type(node.op)]
                 return self._gate(node, sign, meaning, *map(self.visit, (node.left, node.right)))
-            case ast.Call(func=ast.Name()):
-                return self._call(node, node.func.id)
+            case ast.Call(func=ast.Name(id=name)):
+                return self._call(node, name)
             case _:
                 raise self.source.error(node, _refusal(node))
 

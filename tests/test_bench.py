@@ -54,6 +54,14 @@ def test_a_search_is_measured_beside_what_people_write() -> None:
     assert all(name in table.stdout for name in ("vectorized", "bare loop", "Optuna"))
 
 
+@pytest.mark.slow
+def test_predictions_are_measured_beside_a_bare_loop() -> None:
+    script = str(SCRIPT.with_name("bench_predict"))
+    table = subprocess.run([sys.executable, script, "--smoke"], capture_output=True, text=True)
+    assert table.returncode == 0, table.stderr
+    assert all(name in table.stdout for name in ("nnrecipe predict", "bare loop", "200 images"))
+
+
 def test_batches_of_the_bare_loop_hold_every_picture_once_cropped_and_mirrored() -> None:
     subject = SUBJECTS["lenet5"]
     work = make_work(subject, steps=2, device=torch.device("cpu"), made_up=True)

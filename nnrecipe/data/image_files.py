@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -76,20 +77,30 @@ def read_image(path: str, target: ImageFormat) -> np.ndarray[Any, Any]:
 
     Raises `UserError` naming the file if it is broken or of another size.
     """
-    from PIL import Image
-
-    with blaming_file(path), Image.open(path) as file:
-        image = gray_or_rgb(file, mode=target.mode)
-        if target.resize:
-            image = image.resize((target.width, target.height), Image.Resampling.BILINEAR)
-        pixels = from_pil(image)
+    with blaming_file(path):
+        pixels = decode(path, target)
     if pixels.shape != target.shape:
+        _, height, width = pixels.shape
         raise UserError(
             f"data.root: the images differ in size: {target.model} is "
-            f"{target.width}x{target.height}, {path} is {image.width}x{image.height}: "
+            f"{target.width}x{target.height}, {path} is {width}x{height}: "
             f"set data.image_size to resize them all"
         )
     return pixels
+
+
+def decode(path: str, target: ImageFormat) -> np.ndarray[Any, Any]:
+    """One image, uint8 `[C, H, W]`, of its own size if `target` doesn't resize.
+
+    Raises what PIL raises, and `ValueError` for more than 8 bits a channel.
+    """
+    from PIL import Image
+
+    with Image.open(path) as file:
+        image = gray_or_rgb(file, mode=target.mode)
+        if target.resize:
+            image = image.resize((target.width, target.height), Image.Resampling.BILINEAR)
+        return from_pil(image)
 
 
 @dataclass(frozen=True)
@@ -166,6 +177,12 @@ def blaming_file(path: str) -> Iterator[None]:
     except Exception as error:
         problem = f"{path} can't be read as an image: {error}"
         raise UserError(f"data.root: {problem}: mend or remove it") from error
+
+
+def load_workers() -> int:
+    """Processes for reading files once: threads don't speed up the reading of small images."""
+    forks = multiprocessing.get_start_method() == "fork"  # others would run the main script again
+    return len(os.sched_getaffinity(0)) if forks else 0
 
 
 def _is_gray(paths: Iterable[str]) -> Iterator[bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,13 @@ from nnrecipe.core.errors import UserError
 from nnrecipe.core.spec import Fraction
 from nnrecipe.data.bundle import DataBundle
 from nnrecipe.data.image_cache import Array, ImageCache, default_folder
-from nnrecipe.data.image_files import ImageFiles, ImageFormat, ImageReader, bytes_of
+from nnrecipe.data.image_files import (
+    ImageFiles,
+    ImageFormat,
+    ImageReader,
+    bytes_of,
+    load_workers,
+)
 from nnrecipe.data.mapped import MappedSplit
 from nnrecipe.data.partition import hold_out, subset
 from nnrecipe.data.source import SourceSpec, chosen_names
@@ -79,7 +84,7 @@ class ImageFolder(SourceSpec):
         """The examples of each part: held in memory, mapped from the cache, or streamed."""
         paths = sorted(path for part in parts.values() for path in part.paths)
         much = bytes_of(paths) >= MUCH
-        readers = workers or (_load_workers() if much else 0)
+        readers = workers or (load_workers() if much else 0)
         reader = ImageReader(paths, size=self.image_size, workers=readers)
         cache = self._cache(reader) if much or isinstance(self.cache, Path) else None
         images = cache or reader
@@ -234,9 +239,3 @@ def _rows(paths: Sequence[str], parts: Mapping[str, _Files]) -> dict[str, Array]
     """The places in `paths` of each split's files."""
     place = {path: number for number, path in enumerate(paths)}
     return {name: np.array([place[path] for path in part.paths]) for name, part in parts.items()}
-
-
-def _load_workers() -> int:
-    """Processes for reading files once: threads don't speed up the reading of small images."""
-    forks = multiprocessing.get_start_method() == "fork"  # others would run the main script again
-    return len(os.sched_getaffinity(0)) if forks else 0

@@ -94,10 +94,15 @@ def load_kept(config: Path) -> LoadedRecipe:
     """
     if not config.is_file():
         raise UserError(f"{config.parent}: no {config.name}: name the folder of a run")
+    search_beside_given(config)
+    return load(config)
+
+
+def search_beside_given(config: Path) -> None:
+    """Look for targets beside the files that a run's config was made from, as far as they exist."""
     for file in _GIVEN.findall(config.read_text(encoding="utf-8", errors="replace")):
         if Path(file).is_file():
             search_also(Path(file).parent)
-    return load(config)
 
 
 def _validated(root: Node, problems: list[Problem]) -> Recipe:

@@ -45,13 +45,13 @@ def tables(recipe: Recipe) -> str:
         data = recipe.data.build(device=torch.device("cpu"), seed=recipe.seed)
         inputs, outputs = data.input_shape, data.outputs
     model = outline(recipe, inputs, outputs)
-    with _blame(recipe.architecture):
+    with blaming_network(recipe.architecture):
         layers = summarize(model, inputs)
     parameters = assign(model, recipe.transfer.rules(model))
     return f"{render(layers, batch_size=recipe.training.batch_size)}\n\n{render_table(parameters)}"
 
 
-def _blame(architecture: Architecture) -> AbstractContextManager[None]:
+def blaming_network(architecture: Architecture) -> AbstractContextManager[None]:
     """What a user's own network raises is theirs to mend."""
     if isinstance(architecture, CustomArchitecture):
         return blaming(PATH, architecture.target)
@@ -68,6 +68,6 @@ def activation_tables(recipe: Recipe) -> str:
 
     data = recipe.data.build(device=torch.device("cpu"), seed=recipe.seed)
     bench = make_bench(recipe, data, device=torch.device("cpu"))
-    with _blame(recipe.architecture):
+    with blaming_network(recipe.architecture):
         layers = InitStage().layers(bench, bench.make_model())
     return render_signals(layers)

@@ -161,5 +161,7 @@ def averaged(outputs: Tensor, *, task: Task, average: AverageOf) -> Tensor:
                 return outputs.mean(0)
             yes, no = logsigmoid(outputs).logsumexp(0), logsigmoid(-outputs).logsumexp(0)
             return yes - no
+        case "several":
+            raise AssertionError("the recipe's rules refuse ensembles of several tasks")
         case unknown:
             assert_never(unknown)

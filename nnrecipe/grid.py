@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,19 +16,29 @@ from nnrecipe.core.errors import PeerError, Problem, RecipeError, UserError
 from nnrecipe.core.progress import Progress, Silence
 from nnrecipe.core.torchrun import place, restarts
 from nnrecipe.exits import NO_FAULT_OF_OURS, Crash, exit_code
-from nnrecipe.recipe import LoadedRecipe
+from nnrecipe.recipe import LoadedRecipe, load_kept
 from nnrecipe.recipe.problems import ClashError
 from nnrecipe.recipe.variations import Cell
 from nnrecipe.report import terminal_progress
 from nnrecipe.report.compare import show_comparison
-from nnrecipe.report.grid_file import GRID_FILE, Grid, GridCell, PlannedRun, write_grid
-from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE
+from nnrecipe.report.grid_file import (
+    GRID_FILE,
+    Grid,
+    GridCell,
+    PlannedRun,
+    read_grid,
+    write_grid,
+)
+from nnrecipe.report.store import CONFIG_FILE, REPORT_FILE, replace_file
 from nnrecipe.report.wording import clean, headline
+from nnrecipe.resumption import LOCK_FILE, locked
 from nnrecipe.runner import Outcome, resume_run, run_recipe
 
 USERS = 2
 """The exit code of what is the user's to mend."""
 LONGEST_REASON = 200  # characters
+PLANNED_FOLDER = "planned"
+"""Where a grid keeps the configs of its runs, for those that aren't begun when it is cut off."""
 
 Load = Callable[[Sequence[str]], LoadedRecipe]
 """Makes the recipe that a command line means, with these overrides on top."""
@@ -98,23 +110,45 @@ def run_plans(
     A run that can't be made, or ends in an error, doesn't stop the others: 2 if none could be made,
     else 3 if there was an error of ours, 1 if a check failed, 0 if none did.
     """
-    grid = Grid(cells=tuple(plan.record for plan in plans))
-    _begin(grid, base)
-    runs = [run for plan in plans for run in plan.runs]
+    names = None if stages is None else tuple(stages)
+    cells = tuple(plan.record for plan in plans)
+    grid = Grid(cells=cells, stages=names, keep_going=keep_going)
+    recipes = dict(run for plan in plans for run in plan.runs)
+    _make_room(base)
+    with locked(base):
+        _begin(grid, base, recipes)
+        code = _walk(grid, base, lambda folder: _run(grid, base / folder, recipes[folder]))
+    if code == USERS:
+        _give_up(base)
+    return code
+
+
+def resume_plans(base: Path) -> int:
+    """Go on with the runs below `base`; those that are complete stay as they are.
+
+    A run that ended in an error is tried again. Returns the exit code, as `run_plans` does.
+    """
+    grid = read_grid(base)
+    with locked(base):
+        return _walk(grid, base, partial(_go_on, grid, base))
+
+
+def _walk(grid: Grid, base: Path, work: Callable[[str], Outcome]) -> int:
+    """Work on each run in turn, keep what became of it, compare them, and return the exit code."""
     codes = []
     try:
-        for number, (folder, loaded) in enumerate(runs, start=1):
-            click.echo(f"\nrun {number} of {len(runs)}: {folder}")
-            code, failure = _attempt(loaded, base / folder, stages=stages, keep_going=keep_going)
+        for number, folder in enumerate(grid.folders, start=1):
+            click.echo(f"\nrun {number} of {len(grid.folders)}: {folder}")
+            code, failure = _attempt(partial(work, folder))
             codes.append(code)
-            if failure:
-                grid = grid.failed(folder, failure)
+            if (after := grid.failed(folder, failure)) != grid:
+                grid = after
                 write_grid(grid, base)
     except KeyboardInterrupt:
         click.echo(f"\nwhat has finished stays: nnrecipe compare {base}")
+        click.echo(f"go on with all of them: nnrecipe resume {base}")
         raise
     if set(codes) == {USERS}:
-        _give_up(base)
         return USERS
     click.echo()
     show_comparison([base])
@@ -152,8 +186,6 @@ def run_one(
 
 def resume_one(folder: Path) -> Outcome:
     """Go on with one run as `run_one` began it. Raises `UserError` or `Crash`."""
-    if (folder / GRID_FILE).is_file():
-        raise UserError(f"{folder}: holds several runs: name the folder of one that was cut off")
     with _at_work(folder) as progress:
         return resume_run(folder, progress=progress)
 
@@ -181,12 +213,25 @@ def _at_work(folder: Path) -> Iterator[Progress]:
         raise Crash(error, folder) from error
 
 
-def _attempt(
-    loaded: LoadedRecipe, folder: Path, *, stages: Sequence[str] | None, keep_going: bool
-) -> tuple[int, str]:
+def _run(grid: Grid, folder: Path, loaded: LoadedRecipe) -> Outcome:
+    return run_one(loaded, folder, stages=grid.stages, keep_going=grid.keep_going)
+
+
+def _go_on(grid: Grid, base: Path, folder: str) -> Outcome:
+    """Go on with a run of the grid, or begin it."""
+    if (base / folder / CONFIG_FILE).is_file():
+        return resume_one(base / folder)
+    return _run(grid, base / folder, load_kept(_planned(base, folder)))
+
+
+def _planned(base: Path, folder: str) -> Path:
+    return base / PLANNED_FOLDER / f"{folder}.yaml"
+
+
+def _attempt(work: Callable[[], Outcome]) -> tuple[int, str]:
     """The exit code of one run of several, and what kept it from an end, in a line."""
     try:
-        outcome = run_one(loaded, folder, stages=stages, keep_going=keep_going)
+        outcome = work()
     except UserError as error:
         return exit_code(error, sys.argv[1:]), clean(f"refused: {error}")
     except OSError as error:
@@ -199,14 +244,21 @@ def _attempt(
     return outcome.report.exit_code, ""
 
 
-def _begin(grid: Grid, base: Path) -> None:
-    """Make the folder of all runs, and say what is refused. Raises `UserError` if it is taken."""
+def _make_room(base: Path) -> None:
+    """Make the folder of all runs. Raises `UserError` if it is taken, or can't be made."""
     if any((base / name).exists() for name in (GRID_FILE, REPORT_FILE, CONFIG_FILE)):
         raise UserError(f"--output {base}: holds a run already: choose another folder")
     try:
-        write_grid(grid, base)
+        base.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output {base}: can't make the folder: {error.strerror}") from error
+
+
+def _begin(grid: Grid, base: Path, recipes: Mapping[str, LoadedRecipe]) -> None:
+    """Keep what is planned, `grid.json` last, which makes it a grid; say what is refused."""
+    for folder, loaded in recipes.items():
+        replace_file(_planned(base, folder), loaded.record)
+    write_grid(grid, base)
     for cell in grid.cells:
         if cell.refusal:
             click.echo(f"refused: {cell.name}: {cell.refusal}")
@@ -215,6 +267,8 @@ def _begin(grid: Grid, base: Path) -> None:
 def _give_up(base: Path) -> None:
     """Leave the folder free for another try, where nothing came to be in it."""
     (base / GRID_FILE).unlink()
+    shutil.rmtree(base / PLANNED_FOLDER)
+    (base / LOCK_FILE).unlink()
     with contextlib.suppress(OSError):
         base.rmdir()
 

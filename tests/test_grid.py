@@ -114,7 +114,7 @@ def test_what_is_varied_wins_over_the_rest_of_the_line(runs: Runs) -> None:
 def test_flags_reach_every_run(runs: Runs) -> None:
     line = ["run", "tiny.yaml", "--vary", "norm=none,batch", "--output", "g"]
     assert main([*line, "--stages", "data,sanity", "--keep-going"]) == 0
-    assert all(o["stages"] == ["data", "sanity"] and o["keep_going"] for o in runs.options)
+    assert all(o["stages"] == ("data", "sanity") and o["keep_going"] for o in runs.options)
 
 
 def test_a_refused_cell_stays_in_the_table_and_stops_no_other(

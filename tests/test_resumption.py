@@ -22,6 +22,7 @@ from nnrecipe.core.progress import Silence
 from nnrecipe.recipe import load
 from nnrecipe.resumption import LOCK_FILE, locked
 from nnrecipe.runner import resume_run, run_recipe
+from nnrecipe.stages.walk import walk
 
 ROOT = Path(__file__).parents[1]
 KILL_TEST = str(ROOT / "scripts" / "kill_test")
@@ -215,7 +216,7 @@ def test_what_can_not_be_resumed_is_refused(
     assert "resume.json: damaged" in capsys.readouterr().err
     (tmp_path / "grid.json").write_text("{}")
     assert main(["resume", str(tmp_path)]) == 2
-    assert "holds several runs" in capsys.readouterr().err
+    assert "grid.json: cells: Field required" in capsys.readouterr().err
 
 
 def test_two_runs_never_share_a_folder(reference: Path, tmp_path: Path) -> None:
@@ -301,15 +302,153 @@ def test_a_full_disk_is_told_in_a_line_and_the_checkpoint_is_whole(
 @pytest.mark.slow
 def test_killed_at_random_moments() -> None:
     done = subprocess.run(
-        [sys.executable, KILL_TEST, "--kills", "4"],
+        [sys.executable, KILL_TEST, "--kills", "20"],
         check=False,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1].split() == ["together", "4", "4"]
+    assert done.stdout.splitlines()[-1].split() == ["together", "20", "20"]
+
+
+SEARCHED = """
+name: searched
+data: {kind: digits, limit: 200}
+architecture: {kind: mlp, widths: [8]}
+training: {epochs: 2, batch_size: 32, threads: 1}
+search:
+  kind: random
+  space: {optimizer.lr: {kind: log_uniform, low: 1e-3, high: 1}}
+  rounds: [{trials: 6, epochs: 2}]
+  retrain: 2
+ensemble: {kind: search, size: 2}
+stages: [data, search, train, ensemble, evaluate]
+"""
+SEARCHES = {
+    "halving": ["search.halving={factor: 2}", "search.seeds=2"],
+    "tpe": ["search.kind=tpe", "search.batch=3"],
+    "grid": ["search.kind=grid", "ensemble={kind: members, size: 3}"],
+}
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_a_search_cut_off_after_any_write_ends_as_if_nothing_had_happened(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, differences: Differences
+) -> None:
+    (tmp_path / "searched.yaml").write_text(SEARCHED)
+    loaded = load(tmp_path / "searched.yaml", overrides=SEARCHES[kind])
+    writes, limit, flush = 0, 0, os.fsync
+
+    def fsync(file: int) -> None:
+        nonlocal writes
+        flush(file)
+        writes += 1
+        if writes == limit:
+            raise CutOff
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    run_recipe(loaded.recipe, output=tmp_path / "whole", source=loaded.record)
+    every = writes
+    for share in (0.2, 0.35, 0.5, 0.65, 0.8):
+        folder = tmp_path / f"cut-{share}"
+        writes, limit = 0, int(share * every)
+        with pytest.raises(CutOff):
+            run_recipe(loaded.recipe, output=folder, source=loaded.record)
+        writes, limit = 0, 6
+        with pytest.raises(CutOff):  # and again, a little further on
+            resume_run(folder)
+        limit = 0
+        resume_run(folder)
+        assert list(differences(tmp_path / "whole", folder)) == []
+
+
+def test_a_grid_that_was_cut_off_goes_on_and_repeats_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    differences: Differences,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(SMALL)
+    line = ["run", "small.yaml", "--stages", "data,lr_probe,train", "--keep-going"]
+    line += ["training.epochs=2", "--vary", "norm=none,batch,instance", "--seeds", "0,1"]
+    line += ["--output"]
+    assert main([*line, "whole"]) in (0, 1)
+    walked = 0
+
+    def cut(*given: Any, **named: Any) -> Any:
+        nonlocal walked
+        for result in walk(*given, **named):
+            walked += 1
+            if walked == 5:  # the second run, after its lr_probe
+                raise CutOff
+            yield result
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nnrecipe.runner.walk", cut)
+        assert main([*line, "cut"]) == 130
+    assert "go on with all of them: nnrecipe resume cut" in capsys.readouterr().out
+    first = Path("cut/norm=none/seed-0/resume.json")
+    before = first.stat().st_mtime_ns
+    assert main(["resume", "cut"]) in (0, 1)
+    told = capsys.readouterr().out
+    assert "norm=none/seed-0: complete, nothing is left to do" in told
+    assert "going on after data" in told
+    assert "picture  cut/comparison.png" in told
+    assert first.stat().st_mtime_ns == before
+    for norm in ("none", "batch"):
+        for seed in (0, 1):
+            name = f"norm={norm}/seed-{seed}"
+            assert list(differences(Path("whole", name), Path("cut", name))) == []
+    with locked(Path("cut")):
+        assert main(["resume", "cut"]) == 2
+    assert "another run is at work in it" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+def test_workers_end_with_the_run_that_started_them(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "searched.yaml").write_text(SEARCHED)
+    (tmp_path / "endless.py").write_text(
+        "import os, pathlib, time, torch\n"
+        "def make(inputs, num_classes):\n"
+        "    if os.environ.get('PARENT') != str(os.getppid()):\n"
+        "        pathlib.Path(f'worker-{os.getpid()}').touch()\n"
+        "        time.sleep(600)\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, num_classes))\n"
+    )
+    words = ["architecture={kind: custom, target: endless:make}", "ensemble=none"]
+    words += ["search.engine={kind: process, workers: 2}", "stages=[data,search]"]
+    command = [sys.executable, "-m", "nnrecipe", "run", "searched.yaml", *words]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PARENT": str(os.getpid())},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        while len(list(tmp_path.glob("worker-*"))) < 2:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=30)  # also waits for the workers' end of the pipe
+    assert process.returncode == (-9 if number == signal.SIGKILL else 143)
+    assert "Traceback" not in told
+    workers = [int(path.name.partition("-")[2]) for path in tmp_path.glob("worker-*")]
+    assert all(_gone(worker) for worker in workers)
+
+
+def _gone(process: int) -> bool:
+    for _ in range(200):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_the_state_of_a_run_is_plain_json(reference: Path) -> None:

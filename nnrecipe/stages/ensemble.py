@@ -53,8 +53,10 @@ class EnsembleStage(Spec):
         states = [] if best is None else _states(run, run.ensemble, best)
         if best is None or len(states) < run.ensemble.size:
             return StageResult.of(self.kind, {}, [_too_few(len(states), run.ensemble.size)])
-        save_checkpoint(run.checkpoints / ENSEMBLE_FILE, _artefact(run, run.ensemble, states, best))
+        save_checkpoint(run.checkpoints / ENSEMBLE_FILE, _artefact(run, run.ensemble, states))
         facts, findings = measure(run, run.bench.data, run.bench.data.val, "val")
+        for number in range(2, run.ensemble.size + 1):
+            run.member_path(number).unlink(missing_ok=True)
         return StageResult.of(self.kind, facts, findings)
 
 
@@ -99,7 +101,7 @@ def _states(run: Run, ensemble: Several, best: dict[str, Any]) -> list[State]:
     run.progress.begin(
         "ensemble", total=(ensemble.size - 1) * run.training.epochs * run.steps_per_epoch
     )
-    others = (_train(run, number) for number in range(2, ensemble.size + 1))
+    others = (_member(run, number) for number in range(2, ensemble.size + 1))
     return [best["model"], *(state for state in others if state is not None)]
 
 
@@ -109,6 +111,22 @@ def _top_paths(run: Run, ensemble: TopTrials) -> list[Path]:
     best = searched[0].get("best", []) if searched else []
     paths = [run.trial_path(row["trial"]) for row in best]
     return [path for path in paths if path.exists()][: ensemble.size]
+
+
+def _member(run: Run, number: int) -> State | None:
+    """`_train`, or what it came to before the run was cut off."""
+    path = run.member_path(number)
+    try:
+        state = State(load_checkpoint(path, device=run.device)["model"])
+        run.progress.advance(run.training.epochs * run.steps_per_epoch)
+        return state
+    except UserError as error:
+        if path.exists():
+            run.progress.say(f"{error}: training member {number} anew")
+    trained = _train(run, number)
+    if trained is not None:
+        save_checkpoint(path, {"model": trained})
+    return trained
 
 
 def _train(run: Run, number: int) -> State | None:
@@ -141,9 +159,7 @@ def _train(run: Run, number: int) -> State | None:
     return state
 
 
-def _artefact(
-    run: Run, ensemble: Several, states: list[State], best: dict[str, Any]
-) -> dict[str, Any]:
+def _artefact(run: Run, ensemble: Several, states: list[State]) -> dict[str, Any]:
     """What `ensemble.pt` holds: as `best.pt`, with several state dicts in place of one."""
     noun = {"members": "member", "snapshots": "snapshot", "search": "trial, no."}[ensemble.kind]
     return {
@@ -151,8 +167,7 @@ def _artefact(
         "labels": [f"{noun} {number}" for number in range(1, len(states) + 1)],
         "kind": ensemble.kind,
         "average": ensemble.average,
-        "task": run.bench.outputs.task,
-        **{key: best[key] for key in ("preprocessing", "classes", "input_shape", "recipe")},
+        **run.about_model(),
     }
 
 

@@ -16,6 +16,7 @@ from nnrecipe.training.course import SMALLER_IS_BETTER
 from nnrecipe.training.ensembles import TopTrials
 from nnrecipe.training.search.distributions import AnyDistribution, Choice
 from nnrecipe.training.search.kinds import AnySearch, Round, Space
+from nnrecipe.training.search.ledger import LEDGER_FILE, Ledger
 from nnrecipe.training.search.shrink import Change, Ranked, next_space
 from nnrecipe.training.search.study import Known, Outcome, Study, names, settings, shown
 from nnrecipe.training.search.trial import Job, JobResult
@@ -43,6 +44,7 @@ class Hunt:
         self.tools: SearchTools = self.run.search_tools
         seed, path = self.run.bench.seed, self.run.folder / JOURNAL
         self.study = Study(path, self.spec, seed=seed, maximize=self.sign > 0)
+        self.ledger = Ledger(self.run.folder / LEDGER_FILE)
 
     @property
     def figure(self) -> str:
@@ -128,20 +130,26 @@ class Hunt:
         return True
 
     def round(self, number: int, part: Round, space: Space) -> None:
-        """Draw and train the trials of a round, as far as they are not known already."""
+        """Draw and train the trials of a round, as far as they are not known already.
+
+        Those that are drawn together are gone through together, also where a search that was cut
+        off knows some of them: so the others come out as they would have.
+        """
         for trial in self.study.trials(number):  # of a search that was cut off
             if trial.outcome is not None:
                 self.log(trial, trial.outcome)
         at_once = self.spec.at_once or part.trials
-        for target in range(at_once, part.trials + at_once, at_once):
-            self.study.draw(number, space, min(target, part.trials))
-            waiting = [trial for trial in self.study.trials(number) if trial.outcome is None]
-            self.train(waiting, part)
+        for first in range(0, part.trials, at_once):
+            self.study.draw(number, space, min(first + at_once, part.trials))
+            batch = self.study.trials(number)[first : first + at_once]
+            if any(trial.outcome is None for trial in batch):
+                self.train(batch, part)
             if self.cut:
                 return
 
-    def train(self, waiting: Sequence[Known], part: Round) -> None:
+    def train(self, batch: Sequence[Known], part: Round) -> None:
         """Train trials; with halving, ever fewer of them for ever longer."""
+        waiting = batch
         halving = self.spec.halving
         rungs = [part.epochs] if halving is None else halving.rungs(part.epochs)
         for rung in rungs:
@@ -153,7 +161,7 @@ class Hunt:
             fit.sort(key=lambda t: self.sign * (reached[t.number].score or 0.0), reverse=True)
             kept = fit[: max(1, len(waiting) // halving.factor)]
             for trial in waiting:
-                if trial not in kept and trial.number in reached:
+                if trial not in kept and trial.number in reached and trial.outcome is None:
                     outcome = reached[trial.number]
                     ended = "halved" if outcome.ended == "finished" else outcome.ended
                     self.tell(trial, replace(outcome, ended=ended))
@@ -176,18 +184,37 @@ class Hunt:
         ]
         by_number = {trial.number: trial for trial in waiting}
         results: dict[int, list[JobResult]] = {}
-        for result in self.tools.train(jobs):
+        for result in self.trained(jobs):
             mine = results.setdefault(result.trial, [])
             mine.append(result)
             if len(mine) == len(self.seeds):
                 outcome = _outcome(mine, self.figure, seeds=self.seeds)
-                if tell:
+                if tell and by_number[result.trial].outcome is None:
                     self.keep(result.trial, outcome, mine)
                     self.tell(by_number[result.trial], outcome)
                 yield result.trial, outcome
                 if self.out_of_time():
                     self.cut = True
                     return
+
+    def trained(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
+        """What comes of the jobs; first what is known from before the search was cut off.
+
+        A job whose model is to be kept is known only when its trial has been told.
+        """
+        told = {trial.number for trial in self.study.all() if trial.outcome is not None}
+        known = {
+            (job.trial, job.seed): result
+            for job in jobs
+            if (result := self.ledger.get(job)) and (job.trial in told or not job.keep_state)
+        }
+        yield from known.values()
+        due = {(job.trial, job.seed): job for job in jobs if (job.trial, job.seed) not in known}
+        if due:
+            every = [replace(job, known=(job.trial, job.seed) in known) for job in jobs]
+            for result in self.tools.train(every):
+                self.ledger.add(due[result.trial, result.seed], result)
+                yield result
 
     @property
     def kept(self) -> int:
@@ -240,7 +267,7 @@ class Hunt:
         seeds = [first, *(derive_seed(first, "retrain", i) for i in range(1, count))][:count]
         values, epochs = self.values(best), self.run.training.epochs
         jobs = [Job(best.number, values, seed=seed, epochs=epochs) for seed in seeds]
-        return sorted(self.tools.train(jobs), key=lambda result: seeds.index(result.seed))
+        return sorted(self.trained(jobs), key=lambda result: seeds.index(result.seed))
 
     def facts(self) -> dict[str, Any]:
         """The search in figures."""

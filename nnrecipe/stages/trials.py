@@ -25,7 +25,8 @@ def train_jobs(
         try:
             experiment = vary(job.values, job.seed)
         except UserError as error:
-            yield JobResult(job.trial, job.seed, "refused", reason=str(error))
+            if not job.known:
+                yield JobResult(job.trial, job.seed, "refused", reason=str(error))
             continue
         cohorts.setdefault(_company(experiment), []).append((experiment, job))
     for cohort in cohorts.values():

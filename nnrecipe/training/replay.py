@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from nnrecipe.data.batch import Batch
+from nnrecipe.losses import module_of
 from nnrecipe.training.origin import Inspector, Origin, Place, inspecting, is_finite
 from nnrecipe.training.setup import TrainSetup
 from nnrecipe.training.steps import StepRecord, train_steps
@@ -34,7 +35,7 @@ class Snapshot:
 
 
 def _state(setup: TrainSetup) -> list[Tensor]:
-    modules = [m for m in (setup.model, setup.loss) if isinstance(m, nn.Module)]
+    modules = [m for m in (setup.model, module_of(setup.loss)) if m is not None]
     return [t for module in modules for t in (*module.parameters(), *module.buffers())]
 
 

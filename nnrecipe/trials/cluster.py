@@ -39,7 +39,7 @@ class RayWorkers:
             gpus = 1 if self._order.device.startswith("cuda") else 0
             train = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_train)
             order = ray.put(self._order)
-            waiting = [train.remote(order, job) for job in jobs]
+            waiting = [train.remote(order, job) for job in jobs if not job.known]
             while waiting:
                 done, waiting = ray.wait(waiting)
                 yield ray.get(done[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,7 @@ from nnrecipe.cli import main
 from nnrecipe.core.errors import RecipeError
 from nnrecipe.data import DataBundle
 from nnrecipe.recipe import load_recipe
-from nnrecipe.stages.search import SearchStage
 from nnrecipe.training.search import cohort
-from nnrecipe.training.search.trial import Job
 
 CONFIG = """
 data: {kind: digits, limit: 400}
@@ -102,37 +101,33 @@ def test_the_same_seed_gives_the_same_search_and_another_another() -> None:
     assert _scores(first) != _scores(_run("three", "seed=1"))
 
 
-def test_a_search_that_was_cut_off_repeats_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_was_cut_off_repeats_no_whole_wave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cohort, "STACKED", 3)
     whole = _run("whole")
-    trained: list[Job] = []
-    train = cohort.Replica.result
+    trained: list[int] = []
+    train, result = cohort._train, cohort.Replica.result
 
-    def result(self: cohort.Replica) -> Any:
-        if len(trained) == 5:
+    def count(wave: Sequence[cohort.Replica], *given: Any, **named: Any) -> None:
+        trained.extend(replica.job.trial for replica in wave)
+        train(wave, *given, **named)
+
+    told: list[int] = []
+
+    def cut(self: cohort.Replica) -> Any:
+        if len(told) == 5:
             raise KeyboardInterrupt
-        trained.append(self.job)
-        return train(self)
+        told.append(self.job.trial)
+        return result(self)
 
-    monkeypatch.setattr(cohort.Replica, "result", result)
-    assert main(["run", "small.yaml", "--output", "cut"]) == 130
-    known = {job.trial for job in trained}
-    monkeypatch.setattr(cohort.Replica, "result", train)
-    again: list[int] = []
-    make = SearchStage.run
-    replica = cohort.Replica.__init__
-
-    def note(self: cohort.Replica, job: Job, *rest: Any, **named: Any) -> None:
-        again.append(job.trial)
-        replica(self, job, *rest, **named)
-
-    monkeypatch.setattr(cohort.Replica, "__init__", lambda self, **n: note(self, **n))
+    with monkeypatch.context() as patch:
+        patch.setattr(cohort.Replica, "result", cut)
+        assert main(["run", "small.yaml", "--output", "cut"]) == 130
+    monkeypatch.setattr(cohort, "_train", count)
     assert main(["resume", "cut"]) == 0
-    assert make is SearchStage.run
-    assert not known & set(again[: 8 - len(known)])
-    facts = _facts("cut")
-    assert [row["lr"] for row in facts["all_trials"]] == [row["lr"] for row in whole["all_trials"]]
-    for ours, theirs in zip(_scores(facts), _scores(whole), strict=True):
-        assert ours == pytest.approx(theirs, abs=0.03)
+    assert trained[:5] == [3, 4, 5, 6, 7]  # the second wave was being told: it is repeated whole
+    assert _facts("cut") == whole
 
 
 def test_the_search_never_sees_the_test_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,9 @@ def train_cohort(
 ) -> Iterator[JobResult]:
     """Train all replicas, in waves: each is made when it is due, and gives its results at its end.
 
+    A wave is trained whole or not at all: left out are those of which all jobs are known, and no
+    known job gives its result again.
+
     On a CPU a wave is shared out among the `cores`; a replica alone has the threads that are set.
 
     Each replica is trained as `fit` would train it alone, on the same batches; on an accelerator,
@@ -98,9 +101,12 @@ def train_cohort(
     after half of the epochs have not fallen end it there.
     """
     for wave in _waves(replicas, cores):
+        due = [replica for replica in wave if not replica.job.known]
+        if not due:
+            continue
         with isolated_rng(seed, "search"):
             _train(wave, data, training, seed=seed, plan=_plan(wave, cores), tell=tell)
-        yield from (replica.result() for replica in wave)
+        yield from (replica.result() for replica in due)
 
 
 def _waves(replicas: Iterable[Replica], cores: int) -> Iterator[Sequence[Replica]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnrecipe.core.errors import UserError
+from nnrecipe.core.logbook import drop_torn_line
 from nnrecipe.training.search.distributions import Drawn, hull
 from nnrecipe.training.search.kinds import AnySearch, Space
 from nnrecipe.training.search.trial import Ended
@@ -49,16 +50,18 @@ class Known:
 
 
 class Study:
-    """Draws trials and keeps them, each on disk before the call returns.
+    """Draws trials and keeps them, each on disk before the call returns, whole or not at all.
 
-    A file that is there already is gone on with. What is drawn depends on the seed, on the trial's
-    number and, for tpe, on the outcomes of its round, never on when the search was interrupted.
-    A round is a study of Optuna's, as its choices may differ from another's.
+    A file that is there already is gone on with; no other process may have it open. What is drawn
+    depends on the seed, on the trial's number and, for tpe, on the outcomes of its round, never on
+    when the search was interrupted. A round is a study of Optuna's, as its choices may differ from
+    another's.
     """
 
     def __init__(self, path: Path, spec: AnySearch, *, seed: int, maximize: bool) -> None:
         """Raises `UserError` if the file is no journal."""
         self._spec, self._seed = spec, seed
+        drop_torn_line(path)
         with _quiet():
             import optuna
             from optuna.storages import JournalStorage
@@ -66,7 +69,8 @@ class Study:
 
             optuna.logging.set_verbosity(optuna.logging.ERROR)
             try:
-                self._storage = JournalStorage(JournalFileBackend(str(path)))
+                journal = JournalFileBackend(str(path), lock_obj=_NoLock())  # type: ignore[arg-type]
+                self._storage = JournalStorage(journal)
                 self._rounds = [
                     optuna.create_study(
                         storage=self._storage,
@@ -95,13 +99,21 @@ class Study:
         study, grid = self._rounds[round_number], self._spec.grid(space, count)
         wanted = count if grid is None else len(grid)
         optunas = {path: distribution.optuna() for path, distribution in space.items()}
-        for place in range(len(self.trials(round_number)), wanted):
-            with _quiet():
-                number = self._offsets[round_number] + place
-                study.sampler = self._spec.sampler(self._seed, number)
+        known = study.get_trials(deepcopy=False)
+        if len(known) >= wanted:
+            return
+        with _quiet():
+            import optuna
+
+            # Optuna would write a trial in several lines, between which a kill may come
+            desk = optuna.create_study(direction=study.direction)
+            desk.add_trials(known)
+            for place in range(len(known), wanted):
+                desk.sampler = self._spec.sampler(self._seed, self._offsets[round_number] + place)
                 if grid is not None:
-                    study.enqueue_trial(dict(grid[place]))
-                study.ask(optunas)
+                    desk.enqueue_trial(dict(grid[place]))
+                desk.ask(optunas)
+                study.add_trial(desk.get_trials(deepcopy=False)[-1])
 
     def tell(self, trial: Known, outcome: Outcome) -> None:
         """Keep what a trial came to."""
@@ -193,6 +205,17 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
         "seconds": outcome.seconds,
         "reason": outcome.reason,
     }
+
+
+class _NoLock:
+    """For Optuna's own lock on the journal, which outlives a kill: the run folder has one."""
+
+    def acquire(self) -> bool:
+        """It is ours already."""
+        return True
+
+    def release(self) -> None:
+        """It stays ours."""
 
 
 @contextmanager

@@ -22,7 +22,9 @@ STALLED = 0.99
 class Job:
     """One training: the trial's number, the config's values by path, and the seed.
 
-    `epochs` are trained of those that the values' own schedule has.
+    `epochs` are trained of those that the values' own schedule has. A `known` job's result is on
+    the disk already: it is trained only where others, whose sums are rounded in its company, are
+    not known.
     """
 
     trial: int
@@ -30,6 +32,7 @@ class Job:
     seed: int
     epochs: int
     keep_state: bool = False
+    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class TrainJobs(Protocol):
     """An engine at work."""
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
-        """Train them all; each result comes as soon as it is known, in any order."""
+        """The result of each job that isn't known, as soon as it is there, in any order."""
 
     def close(self) -> None:
         """Let go of what it holds, processes say."""

@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from fuzz.mutations import mutated, values
+from fuzz.sources import ROUNDS, SPACE, from_schema, runnable
 from nnrecipe.architectures.mlp import Mlp
 from nnrecipe.cli import main
 from nnrecipe.core.spec import Spec, kind_of, members
@@ -55,7 +57,9 @@ stages:
 - sanity
 - {kind: overfit, steps: 5}
 - {kind: lr_probe, steps: 2, per_decade: 1}
+- search
 - train
+- ensemble
 - evaluate
 transfer: {freeze: []}
 tracking: none
@@ -66,95 +70,14 @@ NEEDED = {
     "mlp": {"widths": [8]},
     "step": {"step_size": 2},
     "multi_step": {"milestones": [1, 2]},
+    "random": {"space": SPACE, "rounds": ROUNDS, "retrain": 0},
+    "tpe": {"space": SPACE, "rounds": ROUNDS, "retrain": 0},
+    "grid": {"space": {"norm": {"kind": "choice", "values": ["none", "batch"]}}, "retrain": 0},
 }
 ONLY = {"data": ["digits"], "architecture": ["mlp"]}
 STAGES = {kind_of(stage): stage for stage in members(Stage) if len(stage.model_fields) > 1}
 EXTREMES = [-1, 0, 1, 2, 3, 1e-30, 1e-6, 0.5, 1.0, 100.0, 1e6, 1e30, -1e30, True, False, None]
 CONFIGS = [BASE, *(path.read_text() for path in presets().values())]
-WORDS = sorted({*Recipe.model_fields, "kind", "lr", "epochs", "widths", "args", "target", "none"})
-
-# Sizes are tiny or beyond all bounds: what lies between would only fill the tests' memory.
-numbers = st.sampled_from([-(2**70), -1, 0, 1, 2, 3, 10**13, 2**63, -0.5, 1e-300, 0.5, 1.0, 1e300])
-scalars = st.one_of(
-    st.none(),
-    st.booleans(),
-    numbers,
-    st.sampled_from([float("nan"), float("inf"), "auto", "1 epoch", "1e-3", "[", "os:system"]),
-    st.sampled_from(WORDS),
-    st.text(max_size=5),
-)
-values = st.recursive(
-    scalars,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=3), inner, max_size=3)
-    ),
-    max_leaves=5,
-)
-
-
-def paths(config: Any) -> list[tuple[Any, ...]]:
-    """The path of every value in a parsed config."""
-    if isinstance(config, dict | list):
-        entries = config.items() if isinstance(config, dict) else enumerate(config)
-        found = [(key, *rest) for key, value in entries for rest in [(), *paths(value)]]
-        return list(dict.fromkeys(found))
-    return []
-
-
-def changed(draw: Callable[..., Any], config: Any) -> Any:
-    """The parsed config after something was deleted, renamed, replaced or moved in it."""
-    known = paths(config)
-    if not known:
-        return config
-    *above, key = draw(st.sampled_from(known))
-    section = config
-    for step in above:
-        section = section[step]
-    match draw(st.sampled_from(["delete", "rename", "replace", "replace", "wrap", "copy"])):
-        case "delete":
-            del section[key]
-        case "rename" if isinstance(section, dict):
-            section[draw(st.sampled_from(WORDS) | st.text(max_size=4) | numbers)] = section.pop(key)
-        case "wrap":
-            section[key] = draw(st.sampled_from([[section[key]], {"kind": section[key]}]))
-        case "copy":
-            config[draw(st.sampled_from(WORDS))] = section[key]
-        case _:
-            section[key] = draw(values)
-    return config
-
-
-def scratched(draw: Callable[..., Any], text: bytes) -> bytes:
-    """The text with bytes put in, cut out or doubled."""
-    start = draw(st.integers(0, len(text)))
-    stop = start + draw(st.integers(0, 30))
-    match draw(st.sampled_from(["insert", "cut", "double", "line"])):
-        case "insert":
-            symbols = st.sampled_from([*b"\t\n :-#[]{}&*!|>'\"%@`?,~<0\x00\xff\xe9", *b"\xf0\x9f"])
-            return text[:start] + bytes(draw(st.lists(symbols, max_size=4))) + text[start:]
-        case "cut":
-            return text[:start] + text[stop:]
-        case "double":
-            return text[:stop] + text[start:]
-        case _:
-            lines = text.splitlines(keepends=True)
-            return b"".join([*lines, *lines[start % len(lines) :][:1]]) if lines else text
-
-
-@st.composite
-def mutated(draw: Callable[..., Any], texts: list[str]) -> bytes:
-    """The bytes of a config file that was one of `texts`."""
-    text = draw(st.sampled_from(texts))
-    if draw(st.booleans()):
-        config = yaml.safe_load(text)
-        for _ in range(draw(st.integers(0, 3))):
-            config = changed(draw, config)
-        text = yaml.safe_dump(config, allow_unicode=draw(st.booleans()))
-    mutated = text.encode(errors="replace")
-    for _ in range(draw(st.integers(0, 2))):
-        mutated = scratched(draw, mutated)
-    return mutated
 
 
 @st.composite
@@ -224,7 +147,7 @@ def settings_of(draw: Callable[..., Any], spec: type[Spec]) -> dict[str, Any]:
 @st.composite
 def tunings(draw: Callable[..., Any]) -> str:
     """An override that sets up one section of `QUICK` anew, or sets a key of one of its stages."""
-    name = draw(st.sampled_from(sorted({*Recipe.model_fields} - {"name", "search", "ensemble"})))
+    name = draw(st.sampled_from(sorted({*Recipe.model_fields} - {"name"})))
     slot = Slot(spec=Recipe).child(name, None)
     if name == "stages":
         kind, stage = draw(st.sampled_from(sorted(STAGES.items())))
@@ -262,7 +185,7 @@ common = settings(
 
 
 @settings(common, max_examples=300)
-@given(mutated(CONFIGS), st.lists(overrides(), max_size=2))
+@given(mutated(CONFIGS) | from_schema(), st.lists(overrides(), max_size=2))
 def test_validate_ends_in_words(content: bytes, extra: list[str]) -> None:
     code, printed = outcome(content, ["validate"], extra)
     assert code in (0, 2), printed
@@ -271,7 +194,7 @@ def test_validate_ends_in_words(content: bytes, extra: list[str]) -> None:
 
 
 any_run = given(
-    st.one_of(*3 * [st.just(QUICK.encode())], mutated([QUICK])),
+    st.one_of(*3 * [st.just(QUICK.encode())], mutated([QUICK]), runnable()),
     st.lists(tunings(), max_size=3),
     st.one_of(*3 * [st.just([])], st.lists(swaps() | overrides(), max_size=2)),
 )

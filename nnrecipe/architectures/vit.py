@@ -27,6 +27,8 @@ from nnrecipe.layers.width import Width, widened
 
 POSITION_STD = 0.02
 """The spread of the position embedding's initial numbers, as in BERT."""
+MOST_LISTED = 64
+"""Heads beyond it are not listed among those that divide dim, which has no bound."""
 
 
 class Vit(ArchitectureSpec):
@@ -64,7 +66,8 @@ class Vit(ArchitectureSpec):
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
         if self.dim % self.heads:
-            fitting = ", ".join(str(n) for n in range(1, self.dim + 1) if self.dim % n == 0)
+            most = min(self.dim, MOST_LISTED)
+            fitting = ", ".join(str(n) for n in range(1, most + 1) if self.dim % n == 0)
             message = f"{self.heads} heads do not divide dim: {self.dim}"
             raise conflict("architecture.heads", message, f"use one of {fitting}")
         return self
@@ -214,7 +217,7 @@ class VisionTransformer(nn.Module):
         """x: [N, C, H, W] -> [N, outputs]."""
         x = self.patches(x).flatten(2).transpose(1, 2)
         if self.class_token is not None:
-            x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1)
+            x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1)
         x = self.norm(self.blocks(x + self.position))
         x = x.mean(1) if self.class_token is None else x[:, 0]
         return self.head(x)  # type: ignore[no-any-return]

@@ -156,6 +156,11 @@ def test_heads_must_divide_dim():
         Vit(dim=24, heads=5)
 
 
+def test_a_huge_dim_is_refused_at_once():
+    with pytest.raises(ValidationError, match="3 heads do not divide dim: 1000000000"):
+        Vit(dim=10**9, heads=3)
+
+
 def test_dropout_ends_both_branches_of_each_block():
     def rates(dropout):
         model = build(hidden=Hidden(norm=NORM, dropout=dropout))

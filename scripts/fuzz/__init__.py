@@ -1,0 +1,1 @@
+"""Configs that nobody would write, and the judgement of what a command makes of them."""

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -131,13 +131,18 @@ def resume(folder: Path) -> int:
 
     RUN is the folder of a run that was killed, interrupted or ended in an error, at any moment. It
     ends as if it had never stopped: stages that had ended are not walked again, and the training
-    goes on after its last whole epoch. Call it from the folder in which the run was started, if
-    its config has relative paths.
+    goes on after its last whole epoch. Of a folder that --seeds or --vary made, all runs are gone
+    on with that are not complete. Call it from the folder in which the run was started, if its
+    config has relative paths.
     """
     from nnrecipe.core.torchrun import place
-    from nnrecipe.grid import resume_one
+    from nnrecipe.grid import refuse_processes, resume_one, resume_plans
     from nnrecipe.report import print_report
+    from nnrecipe.report.grid_file import GRID_FILE
 
+    if (folder / GRID_FILE).is_file():
+        refuse_processes(several=True, output=folder)
+        return resume_plans(folder)
     outcome = resume_one(folder)
     if place()[0]:  # a failed check is the first process's to tell: torchrun stops all at a code
         return 0
@@ -316,3 +321,91 @@ def explain(expression: str, words: tuple[str, ...], step: bool, files: tuple[Pa
     from nnrecipe.explain.command import show
 
     show(expression, words, step=step, files=files or (Path("explanation.html"),))
+
+
+_CHECKPOINT = click.option(
+    "--checkpoint",
+    type=click.Choice(["best", "last", "ensemble"]),
+    help="Which network of the run; default: its ensemble if it made one, else the best epoch's.",
+)
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN", type=_PATH)
+@click.argument("images", metavar="IMAGES...", nargs=-1, required=True)
+@_CHECKPOINT
+@click.option(
+    "--top-k",
+    type=click.IntRange(1),
+    help="Tell the K most probable classes or labels; default: 1 class, or all labels.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    help="Default: as the name of --output ends, else table.",
+)
+@click.option("--output", "--out", type=_PATH, help="Write to this file, not to the terminal.")
+@click.option("--batch-size", type=click.IntRange(1), help="Images at a time.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.")
+@click.option(
+    "--workers", type=click.IntRange(0), help="Processes that read images; default: one a core."
+)
+def predict(
+    folder: Path,
+    images: tuple[str, ...],
+    checkpoint: Literal["best", "last", "ensemble"] | None,
+    top_k: int | None,
+    form: Literal["table", "csv", "json"] | None,
+    output: Path | None,
+    batch_size: int | None,
+    device: Literal["auto", "cpu", "cuda"] | None,
+    workers: int | None,
+) -> int:
+    """Say what a trained network makes of images.
+
+    RUN is a run's folder; IMAGES are files, folders (at any depth) and patterns in quotes
+    ('photos/**/*.jpg'). They are prepared as the training images were, and resized to their size.
+    An image that can't be read is named, and the others go on; the exit code is then 1.
+    """
+    from nnrecipe.predict.command import Settings, show
+
+    settings = Settings(
+        checkpoint=checkpoint,
+        top=top_k,
+        form=form,
+        output=output,
+        batch_size=batch_size,
+        device=device or "auto",
+        workers=workers,
+    )
+    return show(folder, images, settings)
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN", type=_PATH)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["torch", "onnx", "safetensors"]),
+    required=True,
+    help="A graph for torch.export.load, an ONNX graph, or the weights alone.",
+)
+@_CHECKPOINT
+@click.option(
+    "--output", "--out", type=_PATH, help="The file; default: model.pt2, .onnx, ... in RUN."
+)
+def export(
+    folder: Path,
+    form: Literal["torch", "onnx", "safetensors"],
+    checkpoint: Literal["best", "last", "ensemble"] | None,
+    output: Path | None,
+) -> None:
+    """Write a trained network into a file that does without nnrecipe.
+
+    Preprocessing and class names are inside. A graph takes raw images, uint8 [batch, C, H, W] from
+    0 to 255, and gives probabilities. onnx needs nnrecipe[onnx], safetensors nnrecipe[safetensors].
+    """
+    from nnrecipe.export.command import show
+
+    show(folder, form=form, output=output, checkpoint=checkpoint)

@@ -394,6 +394,10 @@ def _users_mistakes(recipe: Recipe) -> Iterator[None]:
     except (UserError, PeerError):
         raise
     except Exception as error:
+        if "DataLoader worker" in str(error) and is_torchs(error):
+            problem = f"data: a process that reads examples died: {error}"
+            remedy = "set training.workers to fewer, as memory may be short"
+            raise UserError(f"{problem}: {remedy}; `nnrecipe resume` goes on") from error
         # A user's module may be made of torch's own: then none of its lines are in the traceback.
         if is_users_fault(error) or (own and is_torchs(error)):
             raise UserError(f"your own code failed ({own}): {describe(error)}") from error

@@ -27,7 +27,7 @@ from nnrecipe.training.compilation import has_compiler
 COMMAND = [sys.executable, "-m", "nnrecipe"]
 COMMANDS = [
     "run", "resume", "validate", "ls", "cp", "cat", "schema", "summary", "report", "compare",
-    "dashboard", "explain",
+    "dashboard", "explain", "predict", "export",
 ]  # fmt: skip
 TINY = "data: {kind: digits, limit: 100}\narchitecture: {kind: mlp, widths: [4]}\nname: tiny\n"
 

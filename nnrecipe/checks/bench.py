@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from nnrecipe.architectures.weights import Pretrained
 from nnrecipe.core.device import Precision
 from nnrecipe.core.seeding import generator, isolated_rng
-from nnrecipe.core.shapes import OutputSpec
+from nnrecipe.core.shapes import Head, OutputSpec
 from nnrecipe.data import DataBundle, Split
 from nnrecipe.data.batch import Batch
-from nnrecipe.losses import LossCallable
+from nnrecipe.losses import LossCallable, TaskLosses
 from nnrecipe.regularization import Penalty, Regularization
 from nnrecipe.regularization.mixing import Mixing
 from nnrecipe.schedulers import Multiplier
@@ -91,6 +91,14 @@ class Bench:
         """What the model has to put out."""
         return self.data.outputs
 
+    @property
+    def tasks(self) -> dict[str, Bench]:
+        """A bench for each of several tasks, by its name: its targets, outputs and loss alone.
+
+        Of one task there is none.
+        """
+        return self.once(_of_heads)
+
     def sample(self, split: Split, size: int) -> Batch:
         """Up to `size` examples of a split, drawn without replacement, always the same ones.
 
@@ -112,10 +120,14 @@ class Bench:
     ) -> TrainSetup:
         """What it takes to train `model` at `lr`; on request without what regularizes."""
         limits = self.limits if regularized else replace(self.limits, weight_norm=None)
+        loss = self.make_loss() if regularized else self.make_bare_loss()
+        optimizer = self.make_optimizer(model, lr=lr, decay=regularized)
+        if isinstance(loss, TaskLosses):
+            loss.train_with(optimizer, lr=lr)
         return TrainSetup(
             model=model,
-            loss=self.make_loss() if regularized else self.make_bare_loss(),
-            optimizer=self.make_optimizer(model, lr=lr, decay=regularized),
+            loss=loss,
+            optimizer=optimizer,
             penalty=self.penalty if regularized else Regularization().penalty(),
             device=self.device,
             task=self.outputs.task,
@@ -137,3 +149,35 @@ class Bench:
     def start_loss(self) -> float:
         """The data loss of the initial model on a few hundred training examples, in train mode."""
         return self.loss_of(self.make_model().train(), self.sample(self.data.train, 256)).item()
+
+
+def _of_heads(bench: Bench) -> dict[str, Bench]:
+    """The benches of several tasks; each keeps what is found for it."""
+    return {
+        head.name: _of_head(bench, head, place) for place, head in enumerate(bench.outputs.heads)
+    }
+
+
+def _of_head(bench: Bench, head: Head, place: int) -> Bench:
+    def own_loss(make: Callable[[], LossCallable]) -> LossCallable:
+        loss = make()
+        assert isinstance(loss, TaskLosses), "several tasks have a loss each"
+        return loss.losses[place]
+
+    whole = bench.make_loss()
+    assert isinstance(whole, TaskLosses), "several tasks have a loss each"
+    return replace(
+        bench,
+        data=bench.data.of(head),
+        make_model=lambda: _narrowed(bench.make_model(), head),
+        make_variant=lambda **changes: _narrowed(bench.make_variant(**changes), head),
+        make_loss=lambda: own_loss(bench.make_loss),
+        make_bare_loss=lambda: own_loss(bench.make_bare_loss),
+        chance=whole.chances[place],
+    )
+
+
+def _narrowed(model: nn.Module, head: Head) -> nn.Module:
+    """The same model, which gives a task's own outputs; in place, so that its layers stay its."""
+    model.register_forward_hook(lambda _module, _inputs, outputs: head.of_outputs(outputs))
+    return model

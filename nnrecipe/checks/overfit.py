@@ -161,7 +161,7 @@ def _why_not(
         return Cause.INPUT_IGNORED, IGNORED
     if starts_blind(bench, batch):
         return why_blind(bench.make_model().train(), batch)
-    judged = bench.outputs.task != "regression" and wants_logits(bench)
+    judged = bench.outputs.task not in ("regression", "several") and wants_logits(bench)
     form = output_span(bench).cause if judged else None
     if form is not None:
         return form, ADVICE[form]

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.seeding import generator
-from nnrecipe.core.shapes import Task
+from nnrecipe.core.shapes import SingleTask
 from nnrecipe.losses import LossCallable
 
 _SMALLEST = 1e-7
@@ -34,7 +34,7 @@ class Form:
     rows. `row` is the shape of one example's targets, of type `dtype`.
     """
 
-    task: Task
+    task: SingleTask
     width: int
     flat_outputs: bool
     probabilities: bool
@@ -103,7 +103,7 @@ def form_of(outputs: Tensor, targets: Tensor, loss: LossCallable) -> Form:
     )
 
 
-def _task(probe: _Probe, width: int, length: int) -> tuple[Task, bool]:
+def _task(probe: _Probe, width: int, length: int) -> tuple[SingleTask, bool]:
     """The task, and whether classes come as one-hot rows."""
     targets = probe.targets
     whole = not targets.is_floating_point()
@@ -121,7 +121,7 @@ def _task(probe: _Probe, width: int, length: int) -> tuple[Task, bool]:
     return ("regression" if probe.is_distance() else "multi_label"), False
 
 
-def _between_0_and_1(outputs: Tensor, task: Task) -> bool:
+def _between_0_and_1(outputs: Tensor, task: SingleTask) -> bool:
     inside = bool(((outputs >= 0) & (outputs <= 1)).all())
     if task != "single_label":
         return inside
@@ -160,7 +160,7 @@ class _Probe:
         expected = F.binary_cross_entropy_with_logits(self._made_up.view_as(given), given)
         return _close(logits, expected) or self.takes_probabilities("multi_label", one_hot=False)
 
-    def takes_probabilities(self, task: Task, one_hot: bool) -> bool:
+    def takes_probabilities(self, task: SingleTask, one_hot: bool) -> bool:
         """Whether it is the cross-entropy of its arguments as they are."""
         if task == "regression" or (task == "multi_label" and not self._fits):
             return False

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 METRICS_FILE = "metrics.jsonl"
 BOARD_FOLDER = "tensorboard"
 SPLITS = ("train", "val")
+TASK = "task"
+"""How the names of mappings begin that hold a figure of each of several tasks."""
 
 Mark = dict[str, int]
 """How far a diary has come: the sizes of its files in bytes, by their paths in the run folder."""
@@ -99,12 +101,15 @@ class Logbook:
         """One line of `metrics.jsonl`, and a point in each value's chart.
 
         `train_loss` and `val_loss` share the chart `loss`; a mapping, `update_ratio` of each layer
-        say, gets a chart for each of its items. `epoch` is written, but isn't worth a chart.
+        say, gets a chart for each of its items, but one of tasks (`task_loss`) a single chart with
+        a curve for each. `epoch` is written, but isn't worth a chart.
         """
         self._lines.write(json.dumps(plain({"step": step, **values}), allow_nan=False) + "\n")
         for name, value in values.items():
             split, _, tag = name.partition("_")
-            if isinstance(value, Mapping):
+            if isinstance(value, Mapping) and split == TASK:
+                self.together(f"tasks/{tag}", step, value)
+            elif isinstance(value, Mapping):
                 for item, part in value.items():
                     self._point(f"{name}/{item}", part, step)
             elif split in SPLITS and tag:

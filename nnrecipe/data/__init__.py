@@ -16,6 +16,7 @@ from nnrecipe.data.preprocessing import Preprocessing
 from nnrecipe.data.spec import DataSpec
 from nnrecipe.data.split import ResidentSplit, Split
 from nnrecipe.data.streamed import StreamedSplit
+from nnrecipe.data.tasks import AnyTaskTarget
 from nnrecipe.data.torchvision_sets import Cifar10, Cifar100, FashionMnist, Mnist
 
 Data = Annotated[
@@ -23,6 +24,7 @@ Data = Annotated[
 ]
 
 __all__ = [
+    "AnyTaskTarget",
     "Augment",
     "Augmentation",
     "Batch",

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from nnrecipe.core.shapes import InputShape, OutputSpec
+from nnrecipe.core.shapes import Head, InputShape, OutputSpec
 from nnrecipe.core.world import ALONE, World
 from nnrecipe.data.augmentation import Augmentation
 from nnrecipe.data.batch import Batch
 from nnrecipe.data.normalization import Normalize
 from nnrecipe.data.preprocessing import Preprocessing
+from nnrecipe.data.several import alone
 from nnrecipe.data.split import Split
 
 Pixels = Literal["unit", "raw"]
@@ -28,7 +29,8 @@ class DataBundle:
     `classes` are the names of the outputs, whatever the task; `outputs` says what the training
     targets are like. `input_shape` is one example's, as the network sees it. `indices` holds, for
     each split, its examples' places in the source; it is empty for the user's own data.
-    `normalization` is what the recipe declares.
+    `normalization` is what the recipe declares. `float_range` is the smallest and the largest
+    number of the first training example where raw examples are floats; None where they are uint8.
     """
 
     train: Split
@@ -41,6 +43,7 @@ class DataBundle:
     indices: dict[str, list[int]]
     outputs: OutputSpec
     normalization: Normalize
+    float_range: tuple[float, float] | None = None
 
     def training_batches(
         self,
@@ -87,6 +90,17 @@ class DataBundle:
         """The examples of a split at `indices: [M]`, normalized, never augmented."""
         inputs, targets = split.examples(indices)
         return Batch(self.preprocessing(inputs), targets)
+
+    def of(self, head: Head) -> DataBundle:
+        """The same examples with the targets of one of several tasks."""
+        return replace(
+            self,
+            train=alone(self.train, head),
+            val=alone(self.val, head),
+            test=None if self.test is None else alone(self.test, head),
+            classes=head.names,
+            outputs=head.outputs,
+        )
 
     def restart(self, seed: int) -> None:
         """See `Split.restart`: what is read from now on doesn't depend on what was read before."""

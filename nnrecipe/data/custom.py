@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Subset
 
 from nnrecipe.core.errors import UserError, conflict
 from nnrecipe.core.seeding import isolated_rng
-from nnrecipe.core.shapes import OutputSpec, Task
+from nnrecipe.core.shapes import OutputSpec, SingleTask, Task
 from nnrecipe.core.targets import Target, blaming, call_target
 from nnrecipe.data.bundle import DataBundle
 from nnrecipe.data.datasets import class_names, declared_targets, tensors_of
@@ -44,7 +44,7 @@ class Custom(DataSpec):
     kind: Literal["custom"] = "custom"
     target: Target = Field(description="the callable, as package.module:callable")
     args: dict[str, Any] = Field({}, description="keyword arguments for the callable")
-    task: Task = Field(
+    task: SingleTask = Field(
         "single_label",
         description="what the Dataset's second value is. single_label: a class number; "
         "multi_label: a row of 0 and 1, one for each label; regression: a number or a row of them",
@@ -65,7 +65,12 @@ class Custom(DataSpec):
             raise conflict("data.classes", "1 class leaves nothing to tell apart", remedy)
         return self
 
-    def outputs(self) -> OutputSpec | None:
+    @property
+    def predicts(self) -> Task:
+        """See `DataSpec.predicts`."""
+        return self.task if self.tasks is None else "several"
+
+    def own_outputs(self) -> OutputSpec | None:
         """As `classes` says, if it is set."""
         return None if self.classes is None else OutputSpec(self.classes, task=self.task)
 

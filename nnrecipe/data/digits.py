@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from nnrecipe.core.errors import conflict
-from nnrecipe.core.shapes import InputShape, OutputSpec, Task
+from nnrecipe.core.shapes import InputShape, OutputSpec, SingleTask
 from nnrecipe.data.bundle import DataBundle
 from nnrecipe.data.partition import hold_out
 from nnrecipe.data.source import Images, SourceSpec, chosen_names
@@ -32,7 +32,7 @@ _NAMES: dict[Predict, tuple[str, ...]] = {
     "traits": tuple(TRAITS),
     "ink": ("ink",),
 }
-_TASKS: dict[Predict, Task] = {
+_TASKS: dict[Predict, SingleTask] = {
     "digit": "single_label",
     "traits": "multi_label",
     "ink": "regression",
@@ -56,7 +56,7 @@ class Digits(SourceSpec):
     )
 
     @property
-    def task(self) -> Task:
+    def task(self) -> SingleTask:
         """As `predict` says."""
         return _TASKS[self.predict]
 
@@ -64,7 +64,7 @@ class Digits(SourceSpec):
         """`(1, 8, 8)`, or as `image_size` says."""
         return 1, self.image_size or 8, self.image_size or 8
 
-    def outputs(self) -> OutputSpec:
+    def own_outputs(self) -> OutputSpec:
         """10 classes or those that are chosen, 4 traits, or 1 number."""
         return OutputSpec(len(self._names()), task=self.task)
 

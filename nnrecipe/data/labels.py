@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.shapes import Task
+from nnrecipe.core.shapes import SingleTask
 
-_RULES: dict[Task, str] = {
+_RULES: dict[SingleTask, str] = {
     "single_label": "labels must be class numbers 0, 1, 2, ...",
     "multi_label": "targets must be rows of 0 and 1, one for each label",
     "regression": "targets must be finite numbers, or rows of them",
@@ -19,7 +19,7 @@ _RULES: dict[Task, str] = {
 _SHOWN = 12  # numbers of a wrong target that a message shows
 
 
-def as_target(value: Any, *, task: Task, where: str) -> Tensor:
+def as_target(value: Any, *, task: SingleTask, where: str) -> Tensor:
     """One example's target: an int64 scalar, or float32 `[L]` or `[D]`.
 
     `single_label` takes class numbers, floats too if they are whole; `multi_label` L numbers that
@@ -34,7 +34,7 @@ def as_target(value: Any, *, task: Task, where: str) -> Tensor:
     return _converted(values.unsqueeze(0), task=task, where=where, places=False)[0]
 
 
-def as_targets(values: Tensor, *, task: Task, where: str) -> Tensor:
+def as_targets(values: Tensor, *, task: SingleTask, where: str) -> Tensor:
     """All examples' targets, `[N]` int64 or `[N, D]` float32, from what `as_target` takes of one.
 
     Raises `UserError` likewise.
@@ -42,7 +42,7 @@ def as_targets(values: Tensor, *, task: Task, where: str) -> Tensor:
     return _converted(values.detach().cpu(), task=task, where=where, places=True)
 
 
-def _converted(values: Tensor, *, task: Task, where: str, places: bool) -> Tensor:
+def _converted(values: Tensor, *, task: SingleTask, where: str, places: bool) -> Tensor:
     """Targets of the `values: [N, ...]`; `places` adds the first wrong one's to the message."""
     found = _convert(values, task)
     if found is None:
@@ -54,12 +54,12 @@ def _converted(values: Tensor, *, task: Task, where: str, places: bool) -> Tenso
         shown = _shown(values[place])
     else:
         return found[0]
-    fitting = [other for other in get_args(Task) if _fits(values, other)]
+    fitting = [other for other in get_args(SingleTask) if _fits(values, other)]
     advice = f": data.task: {fitting[0]} would fit" if fitting else ""
     raise UserError(f"{where}: {_RULES[task]}, got {shown}{advice}")
 
 
-def _convert(values: Tensor, task: Task) -> tuple[Tensor, Tensor] | None:
+def _convert(values: Tensor, task: SingleTask) -> tuple[Tensor, Tensor] | None:
     """`values: [N, ...]` as targets, and which of them are wrong; None if their shape is."""
     flat = values.squeeze(1) if values.ndim == 2 and values.shape[1] == 1 else values
     rows = values.unsqueeze(1) if values.ndim == 1 else values
@@ -77,7 +77,7 @@ def _convert(values: Tensor, task: Task) -> tuple[Tensor, Tensor] | None:
     return numbers, ~numbers.isfinite().all(1)
 
 
-def _fits(values: Tensor, task: Task) -> bool:
+def _fits(values: Tensor, task: SingleTask) -> bool:
     found = _convert(values, task)
     return found is not None and not found[1].any()
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.shapes import OutputSpec, Task
+from nnrecipe.core.shapes import Head, OutputSpec, SingleTask
 
 SPARSE_LABELS = 1000  # more classes than examples are believed up to here
 
 
-def outputs_of(targets: Tensor, *, size: int, task: Task) -> OutputSpec:
+def outputs_of(targets: Tensor, *, size: int, task: SingleTask) -> OutputSpec:
     """What the training `targets: [N]` or `[N, size]` are like; deviations are biased ones."""
     outputs = OutputSpec(size, task=task, examples=len(targets))
     match task:
@@ -31,6 +31,22 @@ def outputs_of(targets: Tensor, *, size: int, task: Task) -> OutputSpec:
                 target_mean=tuple(values.mean(0).tolist()),
                 target_std=tuple(values.std(0, correction=0).tolist()),
             )
+
+
+def side_by_side(heads: Iterable[Head]) -> tuple[Head, ...]:
+    """The heads in a row: each begins where the one before ends."""
+    placed: list[Head] = []
+    output = target = 0
+    for head in heads:
+        placed.append(replace(head, first_output=output, first_target=target))
+        output, target = output + head.outputs.size, target + head.columns
+    return tuple(placed)
+
+
+def together(heads: tuple[Head, ...], *, examples: int = 0) -> OutputSpec:
+    """What a model of all heads puts out."""
+    size = sum(head.outputs.size for head in heads)
+    return OutputSpec(size, task="several", examples=examples, heads=heads)
 
 
 def output_names(

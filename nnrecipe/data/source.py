@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from nnrecipe.core.errors import UserError, conflict
-from nnrecipe.core.shapes import Task
+from nnrecipe.core.shapes import SingleTask, Task
 from nnrecipe.core.spec import Fraction
 from nnrecipe.data.images import resize
 from nnrecipe.data.partition import hold_out, subset
@@ -48,9 +48,14 @@ class SourceSpec(DataSpec):
         return classes
 
     @property
-    def task(self) -> Task:
+    def task(self) -> SingleTask:
         """Classes, but for `digits`."""
         return "single_label"
+
+    @property
+    def predicts(self) -> Task:
+        """See `DataSpec.predicts`."""
+        return self.task if self.tasks is None else "several"
 
     def renumbered(self, targets: Tensor, names: Sequence[str]) -> Tensor:
         """The examples' numbers `[N]` among the chosen classes; -1 where theirs isn't chosen.

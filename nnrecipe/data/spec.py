@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from nnrecipe.core.errors import UserError, conflict
-from nnrecipe.core.shapes import InputShape, OutputSpec, Task
+from nnrecipe.core.shapes import InputShape, OutputSpec, SingleTask, Task
 from nnrecipe.core.spec import Count, Spec
 from nnrecipe.data import augmentation, normalization
 from nnrecipe.data.augmentation import Augment, Augmentation
@@ -21,7 +21,9 @@ from nnrecipe.data.bundle import DataBundle, Pixels
 from nnrecipe.data.normalization import Normalize, Standardize
 from nnrecipe.data.outputs import outputs_of
 from nnrecipe.data.preprocessing import Preprocessing
+from nnrecipe.data.several import combine, heads_known, names_of
 from nnrecipe.data.split import Split
+from nnrecipe.data.tasks import Tasks, TaskTarget
 
 REMEDY = "change it or leave it out"
 FIT_ELEMENTS = 2**20  # numbers at a time for the statistics: what a CPU's cache holds as float64
@@ -39,11 +41,14 @@ class Splits:
     test: Split | None
     classes: tuple[str, ...]
     indices: dict[str, list[int]] = field(default_factory=dict)
-    task: Task = "single_label"
+    task: SingleTask = "single_label"
 
 
 class DataSpec(Spec):
-    """The fields of all kinds of data. Each kind also has a `task: Task`, as field or property."""
+    """The fields of all kinds of data.
+
+    Each kind also has a `task: SingleTask`, as field or property: what its own targets are.
+    """
 
     normalize: Normalize = Field(
         Standardize(), description="centring and scaling by statistics of the training split"
@@ -57,6 +62,11 @@ class DataSpec(Spec):
     limit: Count | None = Field(
         None, description="train on at most this many examples; classes stay in proportion"
     )
+    tasks: Tasks | None = Field(
+        None,
+        description="several tasks for one network, each by its name with what its targets are: "
+        "label, groups of classes, mean_intensity, ink_area or columns; null: the data's own",
+    )
 
     @abstractmethod
     def build(self, *, device: torch.device, seed: int, workers: int = 0) -> DataBundle:
@@ -66,9 +76,19 @@ class DataSpec(Spec):
         """One example's shape where it is known without touching the data, else None."""
         return None
 
+    def own_outputs(self) -> OutputSpec | None:
+        """Those of the data's own targets, where they are known without touching the data."""
+        return None
+
     def outputs(self) -> OutputSpec | None:
         """Task and number of outputs where they are known without touching the data, else None."""
-        return None
+        own = self.own_outputs()
+        return own if self.tasks is None else heads_known(self.tasks, own)
+
+    @property
+    def predicts(self) -> Task:
+        """What the targets are: the data's own, or those of several tasks."""
+        raise NotImplementedError
 
     @model_validator(mode="after")
     def _examples_can_take_it(self) -> Self:
@@ -89,7 +109,11 @@ class DataSpec(Spec):
             raise UserError(f"{path}: {reason}: {REMEDY}")
         preprocessing = self._fit(splits.train, shape).to(device)
         white = 255 / float(preprocessing.unit) if levels else None
-        size = len(splits.classes)
+        if self.tasks is None:
+            size, task = len(splits.classes), splits.task
+            outputs = outputs_of(splits.train.targets, size=size, task=task)
+        else:
+            splits, outputs = _retargeted(splits, self.tasks)
         return DataBundle(
             train=splits.train,
             val=splits.val,
@@ -99,8 +123,9 @@ class DataSpec(Spec):
             preprocessing=preprocessing,
             augmentation=Augmentation(self.augment, white=white),
             indices=splits.indices,
-            outputs=outputs_of(splits.train.targets, size=size, task=splits.task),
+            outputs=outputs,
             normalization=self.normalize,
+            float_range=None if levels else (float(example.min()), float(example.max())),
         )
 
     def _obstacles(self, shape: InputShape, *, levels: bool = True) -> list[tuple[str, str]]:
@@ -120,3 +145,13 @@ class DataSpec(Spec):
 
         found = self.normalize.fit(pixels())
         return Preprocessing(unit=unit, mean=found.mean, std=found.std, whitening=found.whitening)
+
+
+def _retargeted(splits: Splits, tasks: Mapping[str, TaskTarget]) -> tuple[Splits, OutputSpec]:
+    """The splits with the targets of all tasks, and what a model of them puts out."""
+    found = {"train": splits.train, "val": splits.val, "test": splits.test}
+    present = {name: split for name, split in found.items() if split is not None}
+    made, outputs = combine(tasks, present, names=splits.classes, task=splits.task)
+    names, test = names_of(outputs.heads), made.get("test")
+    retargeted = replace(splits, train=made["train"], val=made["val"], test=test, classes=names)
+    return retargeted, outputs

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.seeding import derive_seed, isolated_rng, seed_everything
-from nnrecipe.core.shapes import Task
+from nnrecipe.core.shapes import SingleTask
 from nnrecipe.core.targets import blaming
 from nnrecipe.data.batch import Batch
 from nnrecipe.data.examples import as_input, describe, with_channels
@@ -33,7 +33,7 @@ class Source:
 
     path: str
     name: str
-    task: Task = "single_label"
+    task: SingleTask = "single_label"
 
 
 class StreamedSplit(Split):

@@ -38,7 +38,7 @@ class TorchvisionSpec(SourceSpec):
         channels, height, width = self.shape
         return channels, self.image_size or height, self.image_size or width
 
-    def outputs(self) -> OutputSpec:
+    def own_outputs(self) -> OutputSpec:
         """The set's own classes, or those that are chosen."""
         return OutputSpec(len(self.classes or range(self.class_count)))
 

@@ -10,10 +10,13 @@ from nnrecipe.losses.bce_with_logits import BceWithLogits
 from nnrecipe.losses.cross_entropy import CrossEntropy
 from nnrecipe.losses.custom import CustomLoss
 from nnrecipe.losses.focal import Focal
-from nnrecipe.losses.function import LossCallable, mass
+from nnrecipe.losses.function import LossCallable, mass, module_of
 from nnrecipe.losses.multi_margin import MultiMargin
 from nnrecipe.losses.nll import Nll
 from nnrecipe.losses.regression import L1, Huber, Mse, SmoothL1
+from nnrecipe.losses.single import OneTask
+from nnrecipe.losses.tasks import TaskLosses, TasksLoss
+from nnrecipe.losses.weighting import TaskWeights
 
 __all__ = [
     "L1",
@@ -29,19 +32,11 @@ __all__ = [
     "MultiMargin",
     "Nll",
     "SmoothL1",
+    "TaskLosses",
+    "TaskWeights",
+    "TasksLoss",
     "mass",
+    "module_of",
 ]
 
-Loss = Annotated[
-    CrossEntropy
-    | Nll
-    | MultiMargin
-    | Focal
-    | BceWithLogits
-    | Mse
-    | L1
-    | SmoothL1
-    | Huber
-    | CustomLoss,
-    ByKind(default="cross_entropy", infers=True),
-]
+Loss = Annotated[OneTask | TasksLoss, ByKind(default="cross_entropy", infers=True)]

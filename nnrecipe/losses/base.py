@@ -14,6 +14,7 @@ USUAL_LOSSES: Mapping[Task, str] = {
     "single_label": "cross_entropy",
     "multi_label": "bce_with_logits",
     "regression": "mse",
+    "several": "tasks",
 }
 """The kind of loss that a task usually takes."""
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nnrecipe.core.errors import UserError
-from nnrecipe.core.shapes import OutputSpec, Task
+from nnrecipe.core.shapes import OutputSpec, SingleTask, Task
 from nnrecipe.core.targets import Target, blaming, import_target
 from nnrecipe.losses.base import LossSpec
 from nnrecipe.losses.function import LossCallable, LossFunction
@@ -26,7 +26,7 @@ class CustomLoss(LossSpec):
     """
 
     source: ClassVar[str] = "your own code"
-    tasks: ClassVar[frozenset[Task]] = frozenset(get_args(Task))
+    tasks: ClassVar[frozenset[Task]] = frozenset(get_args(SingleTask))
 
     kind: Literal["custom"] = "custom"
     target: Target = Field(description="package.module:callable that makes the loss, or is it")

@@ -54,6 +54,12 @@ class ElementwiseLoss(LossFunction):
         return super().__call__(outputs, targets)
 
 
+def module_of(loss: LossCallable) -> nn.Module | None:
+    """The module that a loss is, or is made of: what it keeps from one step to the next."""
+    inner = loss.loss if isinstance(loss, LossFunction) else loss
+    return inner if isinstance(inner, nn.Module) else None
+
+
 def mass(loss: LossCallable, targets: Tensor) -> Tensor:
     """By what a batch's mean is divided, a scalar: its examples, or the sum of their class weights.
 

@@ -16,11 +16,18 @@ class Joined(torch.optim.Optimizer):
     """
 
     def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
-        self._parts = tuple(parts)
+        self._parts, self._whole = tuple(parts), False
         super().__init__([group for part in parts for group in part.param_groups], {})
         for part in parts:
             self.state.update(part.state)
         self._share()
+        self._whole = True
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Further parameters are the last part's."""
+        if self._whole:
+            self._parts[-1].add_param_group(param_group)
+        super().add_param_group(param_group)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Evaluate the closure, if there is one, and let each part take its step."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from itertools import islice
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from nnrecipe.architectures.weights import Pretrained
 from nnrecipe.checks import Bench
-from nnrecipe.core.device import pick_precision
+from nnrecipe.core.device import Precision, pick_precision
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.parameters import assign, group
 from nnrecipe.core.seeding import isolated_rng
@@ -16,10 +20,13 @@ from nnrecipe.core.targets import blaming
 from nnrecipe.data import DataBundle
 from nnrecipe.init import Init
 from nnrecipe.layers import Activation
-from nnrecipe.losses import Loss, LossCallable
+from nnrecipe.losses import Loss, LossCallable, TaskLosses, TasksLoss
 from nnrecipe.optimizers import CustomOptimizer
 from nnrecipe.recipe.model import Recipe
+from nnrecipe.training.fit import epoch_batches
 
+FIRST_BATCHES = 10
+"""Training batches over which the losses of several tasks are measured at the start."""
 INIT_EXAMPLES = 64
 """Training examples that an init which looks at data gets to see."""
 
@@ -43,7 +50,7 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         for path, parameter in made.named_parameters():
             if path in frozen:
                 parameter.requires_grad_(False)
-        return made.to(device=device, memory_format=_memory_format(of))  # type: ignore[call-overload,no-any-return]
+        return made.to(device=device, memory_format=memory_format(of))  # type: ignore[call-overload,no-any-return]
 
     def make_variant(
         *, init: Init | None = None, activation: Activation | None = None, seed: int | None = None
@@ -56,25 +63,31 @@ def make_bench(recipe: Recipe, data: DataBundle, *, device: torch.device) -> Ben
         groups = group(model, rules, lr=lr, weight_decay=weight_decay)
         return recipe.optimizer.build(groups, lr=lr)
 
+    first_losses = cache(lambda: _first_losses(recipe, data, make_model()))
+
+    def make_loss(spec: Loss = recipe.loss) -> LossCallable:
+        made = _make_loss(spec, recipe, data)
+        if isinstance(made, TaskLosses):
+            made.weighting.to(device)
+            if isinstance(spec, TasksLoss) and spec.weights.measures:
+                made.weighting.begin(first_losses().to(device))
+        return made
+
     bench = Bench(
         data=data,
         make_model=make_model,
         make_variant=make_variant,
         make_optimizer=make_optimizer,
-        make_loss=lambda: _make_loss(recipe.loss, recipe, data),
-        make_bare_loss=lambda: _make_loss(recipe.loss.unregularized(), recipe, data),
-        chance=recipe.loss.chance_level(data.outputs),
+        make_loss=make_loss,
+        make_bare_loss=lambda: make_loss(recipe.loss.unregularized()),
+        chance=_chance(recipe.loss, make_loss, data),
         penalty=recipe.regularization.penalty(),
         device=device,
         seed=recipe.seed,
         batch_size=recipe.training.batch_size,
         learning_rate=None if lr == "auto" else lr,
         shuffle=recipe.training.shuffle,
-        precision=pick_precision(
-            recipe.precision,
-            device,
-            convolves=_memory_format(recipe) == torch.channels_last,
-        ),
+        precision=precision_of(recipe, device),
         limits=recipe.training.limits(weight_norm=recipe.regularization.max_norm),
         mixing=recipe.regularization.mixing(),
         reevaluates=recipe.optimizer.calls_objective,
@@ -103,7 +116,13 @@ def _pretrained(recipe: Recipe, model: nn.Module, data: DataBundle) -> Pretraine
     return architecture.weights.fitted(model, classes=classes, model=architecture.weights_of)
 
 
-def _memory_format(recipe: Recipe) -> torch.memory_format:
+def precision_of(recipe: Recipe, device: torch.device) -> Precision:
+    """The number format of the recipe's forward passes on a device."""
+    convolves = memory_format(recipe) == torch.channels_last
+    return pick_precision(recipe.precision, device, convolves=convolves)
+
+
+def memory_format(recipe: Recipe) -> torch.memory_format:
     """How the weights lie in memory: as the architecture is fastest, if the optimizer can take it.
 
     lbfgs and many an optimizer of a user's own see a gradient as one long row.
@@ -119,11 +138,34 @@ def _make_loss(loss: Loss, recipe: Recipe, data: DataBundle) -> LossCallable:
         return loss.build(data.outputs)
 
 
+def _chance(spec: Loss, make_loss: Callable[[], LossCallable], data: DataBundle) -> float | None:
+    """The loss of knowing nothing; of several tasks the sum, as they are weighed at the start."""
+    if isinstance(spec, TasksLoss):
+        loss = make_loss()
+        assert isinstance(loss, TaskLosses), "is what the spec builds"
+        return loss.chance
+    return spec.chance_level(data.outputs)
+
+
+@torch.no_grad()
+def _first_losses(recipe: Recipe, data: DataBundle, model: nn.Module) -> Tensor:
+    """[T] The losses of several tasks over the first training batches, before any step."""
+    loss = _make_loss(recipe.loss, recipe, data)
+    assert isinstance(loss, TaskLosses), "only several tasks are measured"
+    with isolated_rng(recipe.seed, "first losses"):
+        batches = epoch_batches(data, recipe.training, recipe.seed, 1)
+        found = [
+            loss.each(model.train()(inputs), targets)
+            for inputs, targets in islice(batches, FIRST_BATCHES)
+        ]
+    return torch.stack(found).mean(0)
+
+
 def _make_model(recipe: Recipe, data: DataBundle) -> nn.Module:
     with isolated_rng(recipe.seed, "model"):
         model = recipe.architecture.build(data.input_shape, data.outputs, hidden=recipe.hidden)
         if any(is_lazy(parameter) for parameter in model.parameters()):
-            _materialize(model, data)
+            materialize(model, _first_inputs(data, 2))
         if recipe.init is not None:
             recipe.init.apply(
                 model,
@@ -135,9 +177,8 @@ def _make_model(recipe: Recipe, data: DataBundle) -> nn.Module:
 
 
 @torch.no_grad()
-def _materialize(model: nn.Module, data: DataBundle) -> None:
+def materialize(model: nn.Module, inputs: Tensor) -> None:
     """Lazy layers, which only a user's module has, learn their sizes from a first batch."""
-    inputs = _first_inputs(data, 2)
     with blaming("architecture.target", type(model).__name__):
         model.eval()(inputs)
     model.train()

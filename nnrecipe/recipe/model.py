@@ -129,6 +129,7 @@ USUAL_FIGURE: dict[Task, str] = {
     "single_label": "val_accuracy",
     "multi_label": "val_accuracy",
     "regression": "val_r2",
+    "several": "val_score",
 }
 
 
@@ -172,7 +173,7 @@ def _chosen(section: Any, family: Any) -> Any:
 def _task_of(data: Any) -> Task | None:
     """What the data's targets are; None if the section is missing or wrong, which is told later."""
     try:
-        return _DATA.validate_python(data).task
+        return _DATA.validate_python(data).predicts
     except ValidationError:
         return None
 

@@ -12,6 +12,7 @@ from nnrecipe.core.diagnosis import Diagnosis
 from nnrecipe.core.errors import RecipeError
 from nnrecipe.core.report import Report
 from nnrecipe.layers.norms import BatchNorm, NoNorm
+from nnrecipe.losses import TasksLoss
 from nnrecipe.optimizers import AdamW, CustomOptimizer
 from nnrecipe.recipe.changes import changed
 from nnrecipe.recipe.model import Recipe
@@ -208,8 +209,10 @@ def _weigh_alike(recipe: Recipe) -> Iterable[Overrides]:
 
 
 def _usual_loss(recipe: Recipe) -> Iterable[Overrides]:
-    """The one for classes, in place of any other."""
-    if recipe.loss.kind != "cross_entropy" and recipe.data.task == "single_label":
+    """The one for classes, in place of any other; of several tasks, losses that start alike."""
+    if isinstance(recipe.loss, TasksLoss):
+        yield ("loss.weights=auto",)
+    elif recipe.loss.kind != "cross_entropy" and recipe.data.predicts == "single_label":
         yield ("loss=cross_entropy",)
 
 

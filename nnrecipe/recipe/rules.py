@@ -15,7 +15,8 @@ from nnrecipe.core.shapes import InputShape, Task
 from nnrecipe.core.spec import kind_of, members
 from nnrecipe.data.image_folder import ImageFolder
 from nnrecipe.layers.norms import BatchNorm
-from nnrecipe.losses import Loss
+from nnrecipe.losses import Loss, TasksLoss
+from nnrecipe.losses.weighting import GradNorm
 from nnrecipe.recipe.network import outline
 from nnrecipe.schedulers import CosineRestarts, Cyclic, Plateau
 from nnrecipe.schedulers.warmup import Warmup
@@ -36,6 +37,7 @@ FIGURES: dict[Task, tuple[str, ...]] = {
     "single_label": ("accuracy", "loss"),
     "multi_label": ("accuracy", "f1", "loss"),
     "regression": ("r2", "loss"),
+    "several": ("score", "loss"),
 }
 """What can be watched on the validation split, by task."""
 
@@ -61,6 +63,7 @@ def conflicts(recipe: Recipe) -> Iterator[PydanticCustomError]:
     yield from _ensemble(recipe)
     yield from _precision(recipe)
     yield from _transfer(recipe)
+    yield from _tasks(recipe)
 
 
 def _network(recipe: Recipe) -> Iterator[PydanticCustomError]:
@@ -118,7 +121,7 @@ def _batches(recipe: Recipe) -> Iterator[PydanticCustomError]:
 
 def _loss(recipe: Recipe) -> Iterator[PydanticCustomError]:
     """Whether the loss is one for the data's targets and for what the network puts out."""
-    loss, task, outputs = recipe.loss, recipe.data.task, recipe.data.outputs()
+    loss, task, outputs = recipe.loss, recipe.data.predicts, recipe.data.outputs()
     if task not in loss.tasks:
         message = f"{loss.kind} is for {' and '.join(sorted(loss.tasks))}, and the data are {task}"
         fitting = [kind_of(member) for member in members(Loss) if task in member.tasks]
@@ -146,10 +149,10 @@ def _figures(recipe: Recipe) -> Iterator[PydanticCustomError]:
         )
     if isinstance(recipe.scheduler, Plateau):
         watched["scheduler.monitor"] = recipe.scheduler.monitor
-    known = FIGURES[recipe.data.task]
+    known = FIGURES[recipe.data.predicts]
     for path, figure in watched.items():
         if figure.removeprefix("val_").removeprefix("train_") not in known:
-            message = f"there is no {figure} where the data are {recipe.data.task}"
+            message = f"there is no {figure} where the data are {recipe.data.predicts}"
             yield conflict(path, message, f"use {_either([f'val_{name}' for name in known])}")
 
 
@@ -340,6 +343,32 @@ def _transfer(recipe: Recipe) -> Iterator[PydanticCustomError]:
     if strategy == "auto" and "train" in kinds and "transfer" not in kinds:
         message = "auto takes what the transfer stage finds"
         yield conflict("transfer.strategy", message, "add transfer to stages, before train")
+
+
+def _tasks(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """Whether nothing is asked for that is made for one task, and the weights can be trained."""
+    if recipe.data.tasks is None:
+        return
+    alone = {
+        "regularization.mixup": (recipe.regularization.mixup, "mixes two examples"),
+        "regularization.cutmix": (recipe.regularization.cutmix, "mixes two examples"),
+        "ensemble.kind": (recipe.ensemble.kind != "none", "averages what models say"),
+        "transfer.strategy": (recipe.transfer.strategy != "none", "looks at the classes"),
+    }
+    for path, (asked, does) in alone.items():
+        if asked:
+            message = f"{does} of one task, and data.tasks are several"
+            yield conflict(path, message, "leave it out, or train one task (~data.tasks)")
+    loss = recipe.loss
+    if not isinstance(loss, TasksLoss):
+        return
+    weights = loss.weights
+    if weights.learns and recipe.optimizer.calls_objective:
+        message = f"{weights.kind} changes the loss, which {recipe.optimizer.kind} compares"
+        yield conflict("loss.weights.kind", message, "use fixed or auto, or another optimizer")
+    if isinstance(weights, GradNorm) and recipe.training.compile == "on":
+        message = "on: grad_norm looks into each step, which a compiled network doesn't allow"
+        yield conflict("training.compile", message, "leave it at auto")
 
 
 def _precision(recipe: Recipe) -> Iterator[PydanticCustomError]:

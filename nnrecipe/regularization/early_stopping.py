@@ -8,7 +8,7 @@ from pydantic import Field
 
 from nnrecipe.core.spec import Count, NonNegativeFloat, Spec
 
-Monitor = Literal["val_loss", "val_accuracy", "val_f1", "val_r2"]
+Monitor = Literal["val_loss", "val_accuracy", "val_f1", "val_r2", "val_score"]
 
 
 class EarlyStopping(Spec):

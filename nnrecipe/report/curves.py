@@ -17,7 +17,7 @@ from nnrecipe.report.drawing import (
     wide,
 )
 from nnrecipe.report.landmarks import Landmarks
-from nnrecipe.report.layer_curves import LAYER_FIGURES, layer_plots
+from nnrecipe.report.layer_curves import LAYER_FIGURES, TASK_FIGURES, layer_plots
 from nnrecipe.report.wording import number
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def training_plots(metrics: Metrics, landmarks: Landmarks | None = None) -> Iter
     if len(set(rates.get("train", []))) > 1:
         drawn = sketch(lambda axes: _paint(axes, epochs, rates, "learning rate"))
         yield Plot("lr", "train", "Learning rate by epoch.", drawn)
-    for figure in LAYER_FIGURES:
+    for figure in (*TASK_FIGURES, *LAYER_FIGURES):
         yield from layer_plots(metrics, figure)
 
 

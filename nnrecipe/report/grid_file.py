@@ -37,16 +37,24 @@ class GridCell(BaseModel):
 
 
 class Grid(BaseModel):
-    """All cells in their order, as `grid.json` holds them (version 1)."""
+    """All cells in their order, as `grid.json` holds them (version 1), and the command's flags."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     cells: tuple[GridCell, ...]
+    stages: tuple[str, ...] | None = None
+    keep_going: bool = False
+
+    @property
+    def folders(self) -> list[str]:
+        """Those of all runs, in their order."""
+        return [run.folder for cell in self.cells for run in cell.runs]
 
     def failed(self, folder: str, failure: str) -> Grid:
-        """The same grid, but that the run in `folder` has failed."""
-        return Grid(cells=tuple(_failed(cell, folder, failure) for cell in self.cells))
+        """The same grid, but that the run in `folder` has failed; an empty failure is none."""
+        cells = tuple(_failed(cell, folder, failure) for cell in self.cells)
+        return self.model_copy(update={"cells": cells})
 
 
 def write_grid(grid: Grid, base: Path) -> None:

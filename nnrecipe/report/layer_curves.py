@@ -50,6 +50,31 @@ class LayerFigure:
     least_top: float = 1e-12
 
 
+TASK_FIGURES = (
+    LayerFigure(
+        "task_loss",
+        "loss",
+        "Loss of each task before it is weighed, over a batch.",
+    ),
+    LayerFigure(
+        "task_weight",
+        "weight",
+        "By what each task's loss is multiplied in the sum that training makes small.",
+    ),
+    LayerFigure(
+        "task_gradient",
+        "gradient norm",
+        "Norm of each task's weighted gradient on the layers that they share. A line more than a "
+        "decade above another drowns it.",
+    ),
+    LayerFigure(
+        "task_score",
+        "score",
+        "Each task's score in validation: an accuracy, or R2 of a regression.",
+        is_share=True,
+    ),
+)
+
 LAYER_FIGURES = (
     LayerFigure(
         "update_ratio",

@@ -96,7 +96,7 @@ MEANINGS: dict[Cause, str] = {
     "whatever it is shown.",
     # loss and regularization
     Cause.LOSS_MISMATCH: "The loss isn't one for this task, such as a squared error on logits of "
-    "classes.",
+    "classes, or a sum of several tasks' losses in which one drowns the others.",
     Cause.MISSING_LOG_SOFTMAX: "The loss expects log-probabilities and gets raw logits, so it can "
     "fall below zero without end.",
     Cause.SIGN_FLIPPED: "The loss has the wrong sign: training makes the network worse.",

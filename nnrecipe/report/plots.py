@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from nnrecipe.report.landmarks import Landmarks
 from nnrecipe.report.search_plots import search_plots
 from nnrecipe.report.signals import signal_plots
 from nnrecipe.report.store import replace_file
-from nnrecipe.report.wording import clean, counted, number
+from nnrecipe.report.wording import clean, counted, number, sentence, spoken
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,9 @@ PLOTS_FOLDER = "plots"
 BANDS = {"too low": INK, "good": GOOD, "unstable": BAD, "exploding": BAD}
 MOST_WRITTEN_CELLS = 12
 """A confusion matrix of more classes shows shades without figures."""
-DRAWN_FACTS = frozenset({"losses", "confusion", "classes", "histograms", "compared", "scales"})
+DRAWN_FACTS = frozenset(
+    {"losses", "confusion", "classes", "histograms", "compared", "scales", "confusions"}
+)
 """Facts that a chart says all of."""
 
 
@@ -169,6 +172,10 @@ def _paint_bands(axes: Axes, rates: list[float], bands: list[str]) -> None:
 
 def confusion_plots(facts: dict[str, Any]) -> Iterator[Plot]:
     """How often each class (row) was taken for each (column); the fact `confusion` holds it."""
+    for task, own in facts.get("confusions", {}).items():
+        for plot in confusion_plots(own):
+            name, caption = f"{plot.name}_{task}", f"{sentence(spoken(task))}. {plot.caption}"
+            yield replace(plot, name=name, caption=caption)
     counts = facts.get("confusion")
     if not counts:
         return

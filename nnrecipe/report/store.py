@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,24 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines if line.strip()]
     except ValueError as error:
         raise UserError(f"{path}: not JSON lines ({error})") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A block that writes to the path it is given, which takes the place of `path` at its end.
+
+    If the block fails, `path` stays what it was. Raises `UserError` if nothing can be written.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"--output {path}: can't be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def replace_file(path: Path, text: str) -> None:

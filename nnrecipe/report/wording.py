@@ -14,8 +14,8 @@ SPELLED_OUT = {
     "adam": "Adam", "relu": "ReLU", "nan": "NaN", "sgd": "SGD",
     "r2": "R2", "f1": "F1", "mae": "MAE", "rmse": "RMSE", "nll": "NLL", "ece": "ECE",
 }  # fmt: skip
-SCORES = ("test_accuracy", "test_r2")
-"""What a run is known by: of classes or labels, and of a regression."""
+SCORES = ("test_accuracy", "test_r2", "test_score")
+"""What a run is known by: of classes or labels, of a regression, and of several tasks."""
 SHARES = ("accuracy", "accuracy_clean", "accuracy_further", "recall", "precision", "probability")
 TIMES = ("seconds", "seconds_per_epoch", "budget", "spent")
 GRAVEST_FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.PASS)

@@ -23,7 +23,13 @@ class Plateau(Schedule):
 
     kind: Literal["plateau"] = "plateau"
     monitor: Literal[
-        "val_loss", "val_accuracy", "val_f1", "val_r2", "train_loss", "train_accuracy"
+        "val_loss",
+        "val_accuracy",
+        "val_f1",
+        "val_r2",
+        "val_score",
+        "train_loss",
+        "train_accuracy",
     ] = Field("val_loss", description="the figure to watch: a loss should fall, the others rise")
     factor: Fraction = Field(0.1, description="factor of each decay")
     patience: NonNegativeInt = Field(

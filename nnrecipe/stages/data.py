@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from nnrecipe.checks import DataCheck
+from nnrecipe.checks import DataCheck, findings
 from nnrecipe.checks.data.baseline import baseline
 from nnrecipe.checks.data.readings import read
 from nnrecipe.core.findings import StageResult
@@ -15,6 +15,9 @@ from nnrecipe.core.spec import Spec, members
 from nnrecipe.data import Split
 from nnrecipe.stages.pictures import INPUTS, are_images, save_sheet, words_of
 from nnrecipe.stages.run import Run
+
+SHOWN = ("reference_", "examples_per_output")
+"""The figures of a baseline that stand in a table of several tasks."""
 
 
 class DataStage(Spec):
@@ -30,11 +33,11 @@ class DataStage(Spec):
 
     def run(self, run: Run) -> StageResult:
         """Check the data, and keep a picture of a training batch as the model sees it."""
-        findings = [finding for check in self.checks for finding in check.check(run.bench)]
+        found = [finding for check in self.checks for finding in findings(check, run.bench)]
         facts = _facts(run)
         if pictured := _picture_batch(run):
             facts["pictured"] = pictured
-        return StageResult.of(self.kind, facts, findings)
+        return StageResult.of(self.kind, facts, found)
 
 
 def _facts(run: Run) -> dict[str, Any]:
@@ -50,7 +53,22 @@ def _facts(run: Run) -> dict[str, Any]:
         "spread": float(inputs.std()),
         "smallest": float(inputs.min()),
         "largest": float(inputs.max()),
-        **baseline(run.bench),
+        **_baselines(run),
+    }
+
+
+def _baselines(run: Run) -> dict[str, Any]:
+    """What a classifier without training reaches; of several tasks a row each."""
+    if not run.bench.tasks:
+        return baseline(run.bench)
+    return {
+        "tasks": {
+            name: {
+                "outputs": bench.outputs.size,
+                **{key: value for key, value in baseline(bench).items() if key.startswith(SHOWN)},
+            }
+            for name, bench in run.bench.tasks.items()
+        }
     }
 
 
@@ -64,5 +82,4 @@ def _picture_batch(run: Run) -> list[str]:
         return []
     batch = next(data.training_batches(32, generator=generator(run.bench.seed, "picture")))
     save_sheet(INPUTS, batch.inputs, run)
-    task = data.outputs.task
-    return [words_of(target, task, data.classes) for target in batch.targets.tolist()]
+    return words_of(batch.targets, data.outputs, data.classes)

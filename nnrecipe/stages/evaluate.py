@@ -12,6 +12,7 @@ from nnrecipe.core.causes import Cause
 from nnrecipe.core.device import evaluation_batch
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.findings import Finding, StageResult, Verdict
+from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.core.spec import Spec
 from nnrecipe.data import Preprocessing
 from nnrecipe.stages.ensemble import ENSEMBLE_FILE, measure
@@ -20,7 +21,7 @@ from nnrecipe.stages.run import Run
 from nnrecipe.training.checkpoint import load_checkpoint, save_checkpoint
 from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.mistakes import Mistakes
-from nnrecipe.training.scores import ClassScore, LabelScore, ValueScore
+from nnrecipe.training.scores import ClassScore, LabelScore, OneScore, TaskScores, ValueScore
 
 SOURCE = "lecture: look at the results"
 
@@ -88,10 +89,7 @@ def _as_given(run: Run) -> dict[str, Any]:
         raise UserError(f"stages: evaluate: the head ({head}) is new: add the train stage")
     return {
         "model": bench.make_model().state_dict(),
-        "preprocessing": bench.data.preprocessing.state_dict(),
-        "classes": list(bench.data.classes),
-        "input_shape": list(bench.data.input_shape),
-        "recipe": run.recipe,
+        **run.about_model(),
         "epoch": 0,
         "step": 0,
         "figures": {},
@@ -112,15 +110,30 @@ def _no_model() -> Finding:
 def _facts(result: Evaluation, names: tuple[str, ...]) -> dict[str, Any]:
     """The figures of the whole split, and of each class, label or value."""
     facts: dict[str, Any] = {"examples": result.examples, **result.figures()}
-    match result.score:
-        case ClassScore() as score:
+    if not isinstance(result.score, TaskScores):
+        return facts | _detail(result.score, names)
+    own = {head.name: result.score.scores[head.name] for head in result.score.heads}
+    details = {head.name: _detail(own[head.name], head.names) for head in result.score.heads}
+    rows = {name: {**score.figures(), "loss": result.losses[name]} for name, score in own.items()}
+    drawn = {name: detail for name, detail in details.items() if "confusion" in detail}
+    for name, detail in details.items():
+        listed = {key: value for key, value in detail.items() if key.startswith("per_")}
+        facts |= {f"{name}_{key}": value for key, value in listed.items()}
+    return facts | {"tasks": rows, "confusions": drawn}
+
+
+def _detail(score: OneScore, names: tuple[str, ...]) -> dict[str, Any]:
+    """The figures of each class, label or value of one task."""
+    facts: dict[str, Any] = {}
+    match score:
+        case ClassScore():
             rows = zip(names, score.recall.tolist(), score.precision.tolist(), strict=False)
             facts["per_class"] = {name: {"recall": r, "precision": p} for name, r, p in rows}
             facts |= {"classes": list(names), "confusion": score.confusion.tolist()}
-        case LabelScore() as score:
+        case LabelScore():
             rows = zip(names, score.f1.tolist(), score.errors.tolist(), strict=True)
             facts["per_label"] = {name: {"f1": f1, "errors": count} for name, f1, count in rows}
-        case ValueScore() as score:
+        case ValueScore():
             figures = zip(score.r2.tolist(), score.mae.tolist(), score.rmse.tolist(), strict=True)
             heads = ("r2", "mae", "rmse")
             facts["per_value"] = {
@@ -131,20 +144,36 @@ def _facts(result: Evaluation, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _judge(result: Evaluation, split: str, run: Run, *, steps: int) -> Iterator[Finding]:
-    match result.score:
-        case ClassScore() as score:
-            found = _against_guessing(score, result.examples, split)
-        case LabelScore() as score:
-            counts, examples = run.bench.outputs.class_counts, run.bench.outputs.examples
-            found = _against_constant_labels(score, [count / examples for count in counts], split)
-        case ValueScore() as score:
-            found = _against_the_mean(score, split)
     trained = steps >= LEAST_STEPS or run.bench.pretrained is not None
-    yield found if trained else _excused(found, steps)
+    for found in _above_chance(result, split, run.bench.outputs):
+        yield found if trained else _excused(found, steps)
     name, reached = result.headline
     if split == "test" and f"val_{name}" in run.metrics:
         sizes = (result.examples, len(run.bench.data.val))
         yield _against_validation(name, reached, run.metrics[f"val_{name}"], sizes)
+
+
+def _above_chance(result: Evaluation, split: str, outputs: OutputSpec) -> Iterator[Finding]:
+    """The score, or that of each of several tasks, against a constant guess."""
+    if not isinstance(result.score, TaskScores):
+        yield _against_chance(result.score, result.examples, split, outputs)
+        return
+    for head in outputs.heads:
+        found = _against_chance(
+            result.score.scores[head.name], result.examples, split, head.outputs
+        )
+        yield found.model_copy(update={"measured": f"{head.name}: {found.measured}"})
+
+
+def _against_chance(score: OneScore, examples: int, split: str, outputs: OutputSpec) -> Finding:
+    match score:
+        case ClassScore():
+            return _against_guessing(score, examples, split)
+        case LabelScore():
+            shares = [count / outputs.examples for count in outputs.class_counts]
+            return _against_constant_labels(score, shares, split)
+        case ValueScore():
+            return _against_the_mean(score, split)
 
 
 def _useless(measured: str, expected: str, *, useless: bool) -> Finding:

@@ -12,6 +12,8 @@ from nnrecipe.checks import Bench
 from nnrecipe.checks.cost import step_flops
 from nnrecipe.core.errors import UserError
 from nnrecipe.core.world import ALONE, World
+from nnrecipe.losses import TaskLosses
+from nnrecipe.losses.weighting import Balanced
 from nnrecipe.stages.run import Experiment
 from nnrecipe.training.compilation import Compiled, compiled, pays
 from nnrecipe.training.setup import TrainSetup
@@ -55,6 +57,9 @@ def plain_setup(
 
 def _joined(experiment: Experiment, setup: TrainSetup, world: World) -> DistributedDataParallel:
     """The model with its gradients averaged over the processes."""
+    if isinstance(setup.loss, TaskLosses) and setup.loss.learns:
+        found = f"{world.size} processes train together, and the tasks' weights are learned in one"
+        raise UserError(f"loss.weights.kind: {found}: use fixed or auto, or one process")
     if experiment.training.compile == "on":
         found = f"on, and {world.size} processes train together"
         raise UserError(f"training.compile: {found}: leave it at auto, or use one process")
@@ -75,6 +80,8 @@ def _compiled(experiment: Experiment, setup: TrainSetup) -> Compiled | None:
     wanted, size = experiment.training.compile, experiment.training.batch_size
     if wanted == "off":
         return None
+    if isinstance(setup.loss, TaskLosses) and isinstance(setup.loss.weighting, Balanced):
+        return None  # a compiled backward pass can't be taken twice
     if wanted == "auto":
         steps = experiment.steps_per_epoch * experiment.training.epochs
         work = step_flops(experiment.bench, examples=size)

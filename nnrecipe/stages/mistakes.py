@@ -22,9 +22,14 @@ MOST_FEATURES = 12
 def mistake_facts(
     mistakes: Sequence[Mistake], split: Split, data: DataBundle, run: Run
 ) -> list[dict[str, Any]]:
-    """A row for each mistake; where the inputs are images these are saved, in the same order."""
+    """A row for each mistake; where the inputs are images these are saved, in the same order.
+
+    Of several tasks the mistakes are those of the first.
+    """
     if not mistakes:
         return []
+    if data.outputs.heads:
+        data = data.of(data.outputs.heads[0])
     rows = [_row(mistake, data.outputs.task, data.classes) for mistake in mistakes]
     raw = split.examples(torch.tensor([mistake.example for mistake in mistakes])).inputs
     if are_images(data.input_shape):
@@ -49,6 +54,8 @@ def _row(mistake: Mistake, task: Task, names: Sequence[str]) -> dict[str, Any]:
         case "regression":
             value = {"value": _name(mistake.output, names)}
             return {**example, **value, "predicted": mistake.said, "true": mistake.true}
+        case "several":
+            raise AssertionError("a task is one")
 
 
 def _name(number: int, names: Sequence[str]) -> str:

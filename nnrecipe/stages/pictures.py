@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from nnrecipe.core.shapes import InputShape, Task
+from nnrecipe.core.shapes import InputShape, OutputSpec, SingleTask
 from nnrecipe.stages.run import Run
 
 INPUTS = "inputs"
@@ -36,8 +36,18 @@ def save_sheet(name: str, images: Tensor, run: Run) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def words_of(target: Any, task: Task, names: Sequence[str]) -> str:
-    """What a target says, in words: its class, its labels, or its values."""
+def words_of(targets: Tensor, outputs: OutputSpec, names: Sequence[str]) -> list[str]:
+    """What each target says, in words: its class, its labels, or its values; of several tasks all.
+
+    `names` are those of the outputs.
+    """
+    if outputs.task != "several":
+        return [_words(target, outputs.task, names) for target in targets.tolist()]
+    each = [words_of(head.of_targets(targets), head.outputs, head.names) for head in outputs.heads]
+    return ["; ".join(parts) for parts in zip(*each, strict=True)]
+
+
+def _words(target: Any, task: SingleTask, names: Sequence[str]) -> str:
     match task:
         case "single_label":
             return str(names[target])

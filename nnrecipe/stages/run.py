@@ -105,6 +105,22 @@ class Run(Experiment):
         """The folder of `best.pt` and `last.pt`."""
         return self.folder / "checkpoints"
 
+    def about_model(self) -> dict[str, Any]:
+        """What a checkpoint has beside weights: all that using them takes, without the data."""
+        data = self.bench.data
+        return {
+            "preprocessing": data.preprocessing.state_dict(),
+            "classes": list(data.classes),
+            "input_shape": list(data.input_shape),
+            "float_range": None if data.float_range is None else list(data.float_range),
+            "task": data.outputs.task,
+            "heads": [
+                {"name": head.name, "task": head.outputs.task, "names": list(head.names)}
+                for head in data.outputs.heads
+            ],
+            "recipe": self.recipe,
+        }
+
     @property
     def snapshot_steps(self) -> tuple[int, ...]:
         """The steps after which the train stage keeps a state for the ensemble.
@@ -116,6 +132,10 @@ class Run(Experiment):
     def snapshot_path(self, number: int) -> Path:
         """The file of a snapshot; the first has number 1."""
         return self.checkpoints / f"snapshot-{number}.pt"
+
+    def member_path(self, number: int) -> Path:
+        """The file of an ensemble's member while the others are trained; the first has number 1."""
+        return self.checkpoints / f"member-{number}.pt"
 
     def trial_path(self, number: int) -> Path:
         """The file of a search's trial that is kept for the ensemble; the first has number 1."""

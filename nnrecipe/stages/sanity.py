@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from nnrecipe.checks import Bench, SanityCheck
+from nnrecipe.checks import Bench, SanityCheck, findings
 from nnrecipe.core.causes import Cause
 from nnrecipe.core.findings import Finding, StageResult, Verdict
 from nnrecipe.core.spec import Spec, members
@@ -27,15 +27,15 @@ class SanityStage(Spec):
 
     def run(self, run: Run) -> StageResult:
         """Check in order; without an output for each class nothing further can be computed."""
-        findings: list[Finding] = []
+        told: list[Finding] = []
         run.progress.begin(self.kind, total=len(self.checks))
         for check in self.checks:
-            found = list(check.check(run.bench))
-            findings += found
+            found = list(findings(check, run.bench))
+            told += found
             run.progress.advance()
             if any(f.cause is Cause.WRONG_OUTPUT_SIZE and f.verdict is Verdict.FAIL for f in found):
-                return StageResult.of(self.kind, {}, findings)
-        return StageResult.of(self.kind, _facts(run.bench), findings)
+                return StageResult.of(self.kind, {}, told)
+        return StageResult.of(self.kind, _facts(run.bench), told)
 
 
 def _facts(bench: Bench) -> dict[str, Any]:

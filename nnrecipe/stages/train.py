@@ -28,6 +28,7 @@ from nnrecipe.training.evaluate import Evaluation, evaluate
 from nnrecipe.training.fit import EpochRecord, fit
 from nnrecipe.training.further import train_further
 from nnrecipe.training.records import RECORDS_FILE, append_record
+from nnrecipe.training.scores import TaskScores
 from nnrecipe.training.setup import TrainSetup
 from nnrecipe.training.state import restore, training_state
 
@@ -231,13 +232,16 @@ def _log(run: Run, record: EpochRecord, *, rate: float) -> None:
     """Write the sampled steps and the epoch into the logbook."""
     for step, reading in record.monitored.items():
         run.logbook.scalars(step, reading.figures())
-    values: dict[str, float] = {
+    values: dict[str, float | dict[str, float]] = {
         "epoch": record.epoch,
         **record.figures(),
         "lr": rate * record.rate_factor,
     }
     if record.penalty:
         values["penalty"] = record.penalty
+    if record.validation is not None and isinstance(record.validation.score, TaskScores):
+        headlines = record.validation.score.headlines
+        values["task_score"] = {name: value for name, (_, value) in headlines.items()}
     run.logbook.scalars(record.step, values)
 
 
@@ -267,10 +271,7 @@ def _state(run: Run, model: nn.Module, record: EpochRecord) -> dict[str, Any]:
     """What a model is used from, after an epoch."""
     return {
         "model": model.state_dict(),
-        "preprocessing": run.bench.data.preprocessing.state_dict(),
-        "classes": list(run.bench.data.classes),
-        "input_shape": list(run.bench.data.input_shape),
-        "recipe": run.recipe,
+        **run.about_model(),
         "epoch": record.epoch,
         "step": record.step,
         "figures": record.figures(),

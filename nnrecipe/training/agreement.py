@@ -101,6 +101,8 @@ def figures(made: Tensor, targets: Tensor, outputs: OutputSpec) -> dict[str, flo
             error = calibration_error(made.double().abs().sigmoid().flatten(), right.flatten())
         case "regression":
             return score.figures()
+        case "several":
+            raise AssertionError("the recipe's rules refuse ensembles of several tasks")
         case unknown:
             assert_never(unknown)
     return score.figures() | {"nll": nll, "ece": error}
@@ -126,6 +128,8 @@ def answers(made: Tensor, task: Task) -> Tensor:
             return (made > 0).long().flatten()
         case "regression":
             return made.double().flatten()
+        case "several":
+            raise AssertionError("the recipe's rules refuse ensembles of several tasks")
         case unknown:
             assert_never(unknown)
 

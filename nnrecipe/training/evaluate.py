@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +12,27 @@ from nnrecipe.core.device import Precision, autocast
 from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.core.world import ALONE, World, in_turn
 from nnrecipe.data.batch import Batch
-from nnrecipe.losses import LossCallable, mass
+from nnrecipe.losses import LossCallable, TaskLosses, mass
 from nnrecipe.training.mistakes import Mistakes
 from nnrecipe.training.scores import Score, score_of
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The mean loss over a split's `examples`, and how right the outputs are."""
+    """The mean loss over a split's `examples`, and how right the outputs are.
+
+    `losses` are those of several tasks by their names, before they are weighed.
+    """
 
     loss: float
     examples: int
     score: Score
+    losses: Mapping[str, float] = field(default_factory=dict)
 
     def figures(self) -> dict[str, float]:
-        """The loss and the score's figures by name."""
-        return {"loss": self.loss, **self.score.figures()}
+        """The loss and the score's figures by name, and the loss of each of several tasks."""
+        own = {f"{name}_loss": value for name, value in self.losses.items()}
+        return {"loss": self.loss, **self.score.figures(), **own}
 
     @property
     def headline(self) -> tuple[str, float]:
@@ -62,8 +67,8 @@ def evaluate(
     score = score_of(outputs)
     for made, targets in _all_outputs(model, batches, precision=precision, world=world):
         with autocast(made.device, precision):
-            losses.append(loss(made, targets))
-        masses.append(mass(loss, targets))
+            losses.append(_parts(loss, made, targets))
+        masses.append(_masses(loss, targets))
         examples += len(targets)
         score.add(made, targets)
         if mistakes is not None:
@@ -72,8 +77,24 @@ def evaluate(
     if not examples:
         raise ValueError("there is nothing to evaluate: the split is empty")
     weights = torch.stack(masses).double()
-    mean = (torch.stack(losses).double() * weights).sum() / weights.sum()
-    return Evaluation(loss=float(mean), examples=examples, score=score)
+    mean = (torch.stack(losses).double() * weights).sum(0) / weights.sum(0)
+    own: dict[str, float] = {}
+    if isinstance(loss, TaskLosses):
+        own = dict(zip(loss.names, mean.tolist(), strict=True))
+        mean = loss.weighting(mean)
+    return Evaluation(loss=float(mean), examples=examples, score=score, losses=own)
+
+
+def _parts(loss: LossCallable, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss, a scalar; of several tasks each one's own, [T]."""
+    if isinstance(loss, TaskLosses):
+        return loss.each(outputs, targets)
+    return loss(outputs, targets)
+
+
+def _masses(loss: LossCallable, targets: Tensor) -> Tensor:
+    """By what the batch's means are divided, in the shape of `_parts`."""
+    return loss.masses(targets) if isinstance(loss, TaskLosses) else mass(loss, targets)
 
 
 def _all_outputs(

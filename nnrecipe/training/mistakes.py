@@ -30,7 +30,8 @@ class Mistake:
 class Mistakes:
     """The `most` worst: the surest wrong classes, the surest wrong labels, the largest errors.
 
-    Errors of a regression are compared in spreads of their target. `kept` is `[K, 6]` float64: the
+    Errors of a regression are compared in spreads of their target. Of several tasks they are those
+    of the first. `kept` is `[K, 6]` float64: the
     size that it is sorted by, and the fields of `Mistake`. Nothing waits for the device.
     """
 
@@ -42,6 +43,9 @@ class Mistakes:
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Look at the next batch: outputs `[N, C]`, targets as the task has them."""
+        if self.outputs.heads:
+            first = self.outputs.heads[0]
+            outputs, targets = first.of_outputs(outputs), first.of_targets(targets)
         rows = self._rows(outputs.double(), targets)
         self.seen += len(targets)
         rows = rows if self.kept is None else torch.cat([self.kept, rows])
@@ -58,7 +62,7 @@ class Mistakes:
         ]
 
     def _rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        match self.outputs.task:
+        match self._asked.task:
             case "single_label":
                 size, output, said, true, probability = _classes(outputs, targets)
             case "multi_label":
@@ -66,6 +70,8 @@ class Mistakes:
             case "regression":
                 unit = self._spread(outputs)
                 size, output, said, true, probability = _values(outputs, targets.double(), unit)
+            case "several":
+                raise AssertionError("a task is one")
             case unknown:
                 assert_never(unknown)
         example = torch.arange(self.seen, self.seen + len(targets), device=outputs.device)
@@ -73,10 +79,15 @@ class Mistakes:
         columns = (size, example, output, said, true, probability)
         return torch.stack([column.double() for column in columns], dim=1)
 
+    @property
+    def _asked(self) -> OutputSpec:
+        """What is looked at: all outputs, or those of the first of several tasks."""
+        return self.outputs.heads[0].outputs if self.outputs.heads else self.outputs
+
     def _spread(self, like: Tensor) -> Tensor:
         """[D] The targets' standard deviations, 1 where they don't vary or aren't known."""
         if self._unit is None:
-            spread = torch.tensor(self.outputs.target_std or (1.0,) * self.outputs.size)
+            spread = torch.tensor(self._asked.target_std or (1.0,) * self._asked.size)
             self._unit = torch.where(spread > 0, spread, 1.0).to(like)
         return self._unit
 

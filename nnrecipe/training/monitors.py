@@ -26,7 +26,9 @@ class Reading:
     weight: `update_ratio` is |new - old| / |old|, the lecture's ~1e-3, NaN where the old one is
     zero; `weight_norm` is |old|; `gradient_norm` is taken before clipping; `damping` is the share
     of an adaptive optimizer's denominator that is its `eps`. Of each layer: the figures of
-    `Activity`.
+    `Activity`. Of each of several tasks, by its name: `task_loss` before it is weighed,
+    `task_weight`, and `task_gradient`, the norm of the weighted loss's gradient by the parameters
+    that it shares with others.
     """
 
     batch_loss: float
@@ -40,6 +42,9 @@ class Reading:
     activation_norm: dict[str, float] = field(default_factory=dict)
     dead_units: dict[str, float] = field(default_factory=dict)
     saturated_units: dict[str, float] = field(default_factory=dict)
+    task_loss: dict[str, float] = field(default_factory=dict)
+    task_weight: dict[str, float] = field(default_factory=dict)
+    task_gradient: dict[str, float] = field(default_factory=dict)
 
     def figures(self) -> dict[str, float | dict[str, float]]:
         """What the logbook keeps of it, by name: all that was measured."""
@@ -81,12 +86,13 @@ class Watch:
         self._activity = Activity()
         self._norms: list[Tensor] = []
         self._left: list[Tensor] = []
+        self._tasks: dict[str, dict[str, Tensor]] = {}
 
     @contextmanager
     def step(self) -> Iterator[None]:
         """A block that takes one step: remember the weights before, listen to the forward pass."""
         self._old = [weight.detach().clone() for weight in self._weights]
-        self._norms, self._left = [], []
+        self._norms, self._left, self._tasks = [], [], {}
         with listening(self._model) as self._activity:
             yield
 
@@ -99,6 +105,10 @@ class Watch:
         yield
         if first and clips:
             self._left = _gradient_norms(self._parameters)
+
+    def take_tasks(self, figures: dict[str, dict[str, Tensor]]) -> None:
+        """Take what is measured of several tasks; that of the step's first evaluation counts."""
+        self._tasks = self._tasks or figures
 
     @torch.no_grad()
     def sample(self, loss: Tensor) -> Sample:
@@ -114,6 +124,7 @@ class Watch:
             "activation_norm": self._activity.rms,
             "dead_units": self._activity.silent,
             "saturated_units": self._activity.saturated,
+            **self._tasks,
         }
         if self._weights:
             before = torch._foreach_norm(self._old)

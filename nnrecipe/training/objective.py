@@ -13,6 +13,7 @@ from nnrecipe.core.device import autocast
 from nnrecipe.core.world import World
 from nnrecipe.data.batch import Batch
 from nnrecipe.losses import LossCallable, mass
+from nnrecipe.losses.weighting import Balanced
 from nnrecipe.regularization.mixing import Mixed
 from nnrecipe.training.monitors import Watch
 from nnrecipe.training.scores import count_correct
@@ -58,6 +59,7 @@ class Objective:
         self.examples = int(setup.world.sum(torch.tensor(examples)))
         self.shares = _shares(setup.loss, batches, setup.world)
         self.first: Outcome | None = None
+        self._to_balance: tuple[Tensor, Tensor] | None = None
 
     def __call__(self) -> Tensor:
         """Forward and backward through every batch, then the clipping."""
@@ -73,6 +75,7 @@ class Objective:
             correct = None if correct is None else world.sum(correct)
         self.setup.scaler.unscale_(self.setup.optimizer)
         self._clip()
+        self._balance()
         if self.first is None:
             self.first = Outcome(loss, None if penalty is None else penalty.detach(), correct)
         return loss if penalty is None else loss + penalty.detach()
@@ -88,10 +91,31 @@ class Objective:
         with autocast(setup.device, setup.precision):
             outputs = self.forward(batch.inputs)
             loss = batch.loss(setup.loss, outputs)
+        self._compare_tasks(outputs, batch.targets)
         if share is not None:
             loss = loss * share
         setup.scaler.scale(loss if penalty is None else loss + penalty).backward()
         return loss.detach(), _correct(batch, outputs.detach(), setup)
+
+    def _compare_tasks(self, outputs: Tensor, targets: Tensor) -> None:
+        """Measure how hard each of several tasks pulls, where somebody wants to know."""
+        sharing = self.setup.sharing
+        balances = sharing is not None and isinstance(sharing.loss.weighting, Balanced)
+        if sharing is None or not (balances or self.watch is not None):
+            return
+        scale = self.setup.scaler.get_scale()
+        if self.watch is not None:
+            self.watch.take_tasks(sharing.figures(outputs, targets, scale=scale))
+        if balances:
+            losses = sharing.loss.each(outputs, targets)
+            self._to_balance = sharing.last_norms(losses, scale=scale), losses.detach()
+
+    def _balance(self) -> None:
+        """Move the weights of several tasks, by the last batch of the step."""
+        sharing = self.setup.sharing
+        if sharing is not None and self._to_balance is not None:
+            assert isinstance(sharing.loss.weighting, Balanced), "nothing else was measured for"
+            sharing.loss.weighting.move(*self._to_balance)
 
     def _clip(self) -> None:
         limits = self.setup.limits

@@ -18,10 +18,17 @@ from nnrecipe.training.evaluate import Evaluation
 from nnrecipe.training.fit import EpochRecord
 from nnrecipe.training.monitors import Reading
 from nnrecipe.training.origin import Origin, Place
-from nnrecipe.training.scores import ClassScore, LabelScore, Score, ValueScore
+from nnrecipe.training.scores import (
+    ClassScore,
+    LabelScore,
+    OneScore,
+    Score,
+    TaskScores,
+    ValueScore,
+)
 
 RECORDS_FILE = "epochs.jsonl"
-_SCORES: dict[str, type[Score]] = {
+_SCORES: dict[str, type[OneScore]] = {
     score.__name__: score for score in (ClassScore, LabelScore, ValueScore)
 }
 
@@ -56,12 +63,11 @@ def _told(record: EpochRecord) -> dict[str, Any]:
     told["monitored"] = {step: vars(reading) for step, reading in record.monitored.items()}
     told["origin"] = None if record.origin is None else vars(record.origin)
     if record.validation is not None:
-        score = record.validation.score
         told["validation"] = {
             "loss": record.validation.loss,
             "examples": record.validation.examples,
-            "task": type(score).__name__,
-            "score": {name: _packed(value) for name, value in vars(score).items()},
+            "losses": record.validation.losses,
+            **_told_score(record.validation.score),
         }
     return told
 
@@ -73,10 +79,32 @@ def _heard(told: dict[str, Any]) -> EpochRecord:
     if (origin := told["origin"]) is not None:
         made["origin"] = Origin(**{**origin, "place": Place(origin["place"])})
     if (validation := told["validation"]) is not None:
-        counts = {name: _unpacked(value) for name, value in validation["score"].items()}
-        score = _SCORES[validation["task"]](**counts)
-        made["validation"] = Evaluation(validation["loss"], validation["examples"], score)
+        made["validation"] = Evaluation(
+            validation["loss"],
+            validation["examples"],
+            _heard_score(validation),
+            validation["losses"],
+        )
     return EpochRecord(**made)
+
+
+def _told_score(score: Score) -> dict[str, Any]:
+    """The score with the word for its kind; of several tasks, which have one each, by name."""
+    if isinstance(score, TaskScores):
+        return {"tasks": {name: _told_score(own) for name, own in score.scores.items()}}
+    counts = {name: _packed(value) for name, value in vars(score).items()}
+    return {"task": type(score).__name__, "score": counts}
+
+
+def _heard_score(told: dict[str, Any]) -> Score:
+    if "tasks" in told:
+        return TaskScores({name: _heard_one(own) for name, own in told["tasks"].items()})
+    return _heard_one(told)
+
+
+def _heard_one(told: dict[str, Any]) -> OneScore:
+    counts = {name: _unpacked(value) for name, value in told["score"].items()}
+    return _SCORES[told["task"]](**counts)
 
 
 def _packed(value: Any) -> Any:

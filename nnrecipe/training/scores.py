@@ -8,7 +8,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from nnrecipe.core.shapes import OutputSpec, Task
+from nnrecipe.core.shapes import Head, OutputSpec, Task
 
 SOLVED_R2 = 0.99
 """The share of the targets' variance from which a regression counts as learned by heart."""
@@ -178,11 +178,53 @@ class ValueScore:
         return {name: float(values.mean()) for name, values in means.items()}
 
 
-Score = ClassScore | LabelScore | ValueScore
+OneScore = ClassScore | LabelScore | ValueScore
+
+
+@dataclass
+class TaskScores:
+    """Several tasks: the score of each, by its name; `heads` say which outputs are whose."""
+
+    scores: dict[str, OneScore]
+    heads: tuple[Head, ...] = ()
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Count all outputs `[N, size]` against all targets `[N, K]`."""
+        for head in self.heads:
+            self.scores[head.name].add(head.of_outputs(outputs), head.of_targets(targets))
+
+    @property
+    def headlines(self) -> dict[str, tuple[str, float]]:
+        """The name and the value of each task's first figure."""
+        return {name: next(iter(of.figures().items())) for name, of in self.scores.items()}
+
+    @property
+    def solved(self) -> bool:
+        """Whether all tasks are."""
+        return all(score.solved for score in self.scores.values())
+
+    def figures(self) -> dict[str, float]:
+        """The mean of the tasks' first figures, an R2 below 0 as 0, and then every task's own."""
+        firsts = [max(value, 0.0) for _, value in self.headlines.values()]
+        own = {
+            f"{name}_{figure}": value
+            for name, score in self.scores.items()
+            for figure, value in score.figures().items()
+        }
+        return {"score": sum(firsts) / len(firsts), **own}
+
+
+Score = OneScore | TaskScores
 
 
 def score_of(outputs: OutputSpec) -> Score:
-    """An empty score for the task."""
+    """An empty score for the task, or for each of several."""
+    if outputs.task != "several":
+        return _score_of_one(outputs)
+    return TaskScores({h.name: _score_of_one(h.outputs) for h in outputs.heads}, outputs.heads)
+
+
+def _score_of_one(outputs: OutputSpec) -> OneScore:
     match outputs.task:
         case "single_label":
             return ClassScore(outputs.size)
@@ -190,13 +232,16 @@ def score_of(outputs: OutputSpec) -> Score:
             return LabelScore(outputs.size)
         case "regression":
             return ValueScore(outputs.size)
+        case "several":
+            raise AssertionError("a task is one")
         case unknown:
             assert_never(unknown)
 
 
 def count_correct(outputs: Tensor, targets: Tensor, task: Task) -> Tensor | None:
-    """How many examples of a batch are right, a scalar on the device; None in a regression.
+    """How many examples of a batch are right, a scalar on the device.
 
+    None in a regression, and of several tasks, which are right in ways of their own.
     Of an example with several labels the share that is right counts.
     """
     if task == "single_label":

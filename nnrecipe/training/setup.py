@@ -16,10 +16,11 @@ from nnrecipe.core.device import Precision
 from nnrecipe.core.shapes import Task
 from nnrecipe.core.world import ALONE, World
 from nnrecipe.data.batch import Batch
-from nnrecipe.losses import LossCallable
+from nnrecipe.losses import LossCallable, TaskLosses
 from nnrecipe.regularization import Penalty
 from nnrecipe.regularization.mixing import Mixing
 from nnrecipe.schedulers import Constant, Multiplier
+from nnrecipe.training.sharing import Sharing
 
 CONSTANT = Constant().build(1, steps_per_epoch=1)
 """The schedule that leaves the learning rate alone."""
@@ -67,6 +68,13 @@ class TrainSetup:
     forward: Callable[[Tensor], Tensor] | None = None
     world: World = ALONE
     thaw: Callable[[int], None] | None = None
+
+    @cached_property
+    def sharing(self) -> Sharing | None:
+        """How several tasks pull at what they share; None of one task. Made anew likewise."""
+        if not isinstance(self.loss, TaskLosses):
+            return None
+        return Sharing(list(self.model.parameters()), self.loss)
 
     @cached_property
     def scaler(self) -> GradScaler:

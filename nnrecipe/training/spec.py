@@ -31,7 +31,7 @@ class TrainingSpec(Spec):
     average: Averaging = Field(
         NoAveraging(), description="mean of the weights over time, which is then evaluated and kept"
     )
-    select_by: Literal["val_accuracy", "val_loss", "val_f1", "val_r2"] = Field(
+    select_by: Literal["val_accuracy", "val_loss", "val_f1", "val_r2", "val_score"] = Field(
         "val_accuracy", description="the figure by which the best epoch is chosen"
     )
     workers: NonNegativeInt = Field(

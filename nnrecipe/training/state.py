@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
-from nnrecipe.losses.function import LossCallable, LossFunction
+from nnrecipe.losses import module_of
 from nnrecipe.training.averaging import Average
 from nnrecipe.training.fit import EpochRecord
 from nnrecipe.training.setup import TrainSetup
@@ -24,7 +22,7 @@ def training_state(setup: TrainSetup, average: Average) -> dict[str, Any]:
         "scaler": setup.scaler.state_dict(),
         "average_updates": average.updates,
     }
-    if (module := _module(setup.loss)) is not None:
+    if (module := module_of(setup.loss)) is not None:
         state["loss"] = module.state_dict()
     if average.model is not setup.model:
         state["trained_model"] = setup.model.state_dict()
@@ -44,13 +42,7 @@ def restore(
     setup.optimizer.load_state_dict(state["optimizer"])
     if state["scaler"]:
         setup.scaler.load_state_dict(state["scaler"])
-    if (module := _module(setup.loss)) is not None:
+    if (module := module_of(setup.loss)) is not None:
         module.load_state_dict(state["loss"])
     for record in records:
         setup.schedule.observe(record.step, record.figures())
-
-
-def _module(loss: LossCallable) -> nn.Module | None:
-    """The module that a loss is, or is made of."""
-    inner = loss.loss if isinstance(loss, LossFunction) else loss
-    return inner if isinstance(inner, nn.Module) else None

@@ -14,6 +14,7 @@ from nnrecipe.core.shapes import OutputSpec
 from nnrecipe.data.batch import Batch
 from nnrecipe.training.averaging import recompute_statistics
 from nnrecipe.training.evaluate import Evaluation, evaluate
+from nnrecipe.training.scores import TaskScores
 from nnrecipe.training.setup import TrainSetup
 from nnrecipe.training.steps import train_steps
 
@@ -72,8 +73,23 @@ def try_out(conditions: Conditions, held: Batch, *, outputs: OutputSpec) -> floa
 
 
 def skill(ended: Evaluation, outputs: OutputSpec) -> float:
-    """An accuracy or an R2 as the share of the way from guessing to all right, 0 to 1."""
-    _, figure = ended.headline
+    """An accuracy or an R2 as the share of the way from guessing to all right, 0 to 1.
+
+    Of several tasks the mean of theirs.
+    """
+    own = skills(ended, outputs)
+    return sum(own.values()) / len(own) if own else _skill(ended.headline[1], outputs)
+
+
+def skills(ended: Evaluation, outputs: OutputSpec) -> dict[str, float]:
+    """The skill in each of several tasks, by its name; empty of one."""
+    if not isinstance(ended.score, TaskScores):
+        return {}
+    reached = ended.score.headlines
+    return {head.name: _skill(reached[head.name][1], head.outputs) for head in outputs.heads}
+
+
+def _skill(figure: float, outputs: OutputSpec) -> float:
     guess = 0.0
     if outputs.task == "single_label":
         guess = 1 / max(outputs.size, 2)

@@ -35,4 +35,17 @@ DataCheck = Annotated[
 ]
 """What the data stage can check, in its order."""
 
-__all__ = ["DataCheck"]
+OF_TARGETS = (
+    ClassesCheck,
+    AmountCheck,
+    OrderCheck,
+    ShiftCheck,
+    DuplicatesCheck,
+    StructureCheck,
+    LabelsCheck,
+    OverlapCheck,
+    AugmentationCheck,
+)
+"""Those that also look at what is to be predicted."""
+
+__all__ = ["OF_TARGETS", "DataCheck"]

@@ -19,7 +19,7 @@ def _log_outputs(scene: Scene) -> Removal | None:
     """Probabilities turned back into logits before the loss."""
     with torch.no_grad():
         outputs = scene.bench.make_model().eval()(scene.held.inputs)
-    if scene.bench.outputs.task == "regression" or not bool(
+    if scene.bench.outputs.task in ("regression", "several") or not bool(
         ((outputs >= 0) & (outputs <= 1)).all()
     ):
         return None

@@ -28,6 +28,7 @@ from nnrecipe.checks.history.learning import (
     may_be_undertrained,
 )
 from nnrecipe.checks.history.settings import judge_settings, suspect_setting
+from nnrecipe.checks.history.tasks import judge_tasks
 from nnrecipe.checks.history.trained import LEAST_STEPS, Conditions, Trained
 from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.training.further import Suspect
@@ -74,5 +75,6 @@ def judge_history(trained: Trained) -> Iterator[Finding]:
         judge_eval_mode,
         judge_swings,
         judge_average,
+        judge_tasks,
     ):
         yield from judge(trained)

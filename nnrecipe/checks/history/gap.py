@@ -30,8 +30,8 @@ def judge_gap(trained: Trained) -> Iterator[Finding]:
     """Overfitting: validation loss has risen well above its minimum while training fell on.
 
     It must be there in the last two epochs: what one epoch alone shows is oscillation.
-    Besides, validation must be clearly less right than training; in a regression, which counts no
-    right examples, its loss must be more than half again as large.
+    Besides, validation must be clearly less right than training, of several tasks by their score;
+    in a regression, which counts no right examples, its loss must be more than half again as large.
     """
     validated = list(trained.epochs())
     if len(validated) < 3:
@@ -41,7 +41,8 @@ def judge_gap(trained: Trained) -> Iterator[Finding]:
     train_loss, train = record.train_loss, record.train_accuracy
     if trained.clean is not None:
         train_loss = trained.clean.loss
-        train = None if train is None else trained.clean.headline[1]
+        if train is not None or trained.outputs.task == "several":
+            train = trained.clean.headline[1]
     recent = min(validation.loss for _, validation in validated[-2:])
     rising = recent > 1.25 * lowest and recent > train_loss
     name, reached = last.headline

@@ -41,6 +41,7 @@ class BottleneckCheck(Spec):
     def _look(self, bench: Bench) -> Iterator[Finding]:
         size, features = bench.outputs.size, math.prod(bench.data.input_shape)
         freedom = size - 1 if bench.outputs.task == "single_label" else size
+        freedom -= sum(head.outputs.task == "single_label" for head in bench.outputs.heads)
         enough = max(1, math.ceil(math.log2(size)) - 1)
         rank, place = 0, ""
         inputs = few(bench, 8).inputs.double()

@@ -15,7 +15,12 @@ from nnrecipe.core.findings import Finding, Verdict
 from nnrecipe.core.shapes import Task
 from nnrecipe.core.spec import Spec
 
-NOUNS: dict[Task, str] = {"single_label": "class", "multi_label": "label", "regression": "value"}
+NOUNS: dict[Task, str] = {
+    "single_label": "class",
+    "multi_label": "label",
+    "regression": "value",
+    "several": "class, label or value of the tasks",
+}
 
 
 class OutputsCheck(Spec):

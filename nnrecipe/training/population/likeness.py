@@ -73,6 +73,8 @@ def find_obstacle(setup: TrainSetup) -> str | None:
         return f"{_kind(setup.optimizer)} has no stacked form"
     if setup.accumulate != 1:
         return "its steps accumulate several batches"
+    if setup.task == "several":
+        return "each replica weighs its tasks by itself"
     if setup.mixing:
         return "mixup and cutmix draw for each replica"
     if any(group.get(name) for group in setup.optimizer.param_groups for name in UNUSUAL):
